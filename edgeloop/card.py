@@ -1,0 +1,131 @@
+"""Cards say what to train and what the gate asks; device profiles say what the device allows. Both are YAML, typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field
+
+from edgeloop.artifact import Precision
+from edgeloop.errors import BadInput
+from edgeloop.record import R, Record
+
+
+class QuantizeCard(Record):
+    """How INT8 is made: symmetric QDQ, per-channel weights, only Conv, the head's output convolutions in float."""
+
+    calibration: Literal["minmax", "percentile", "entropy"] = "percentile"
+    percentile: float = Field(default=99.99, gt=50, le=100)
+    frames: int = Field(default=200, ge=8)
+    float_head: bool = True
+
+
+class ThresholdCard(Record):
+    """What the per-class thresholds maximise: F-beta on audit frames at production prevalence."""
+
+    beta: float = Field(default=1.0, gt=0)
+    minimum_truths: int = Field(default=5, ge=1)  # a class with fewer audit boxes shrinks fully to the global threshold
+    shrink: float = Field(default=20.0, ge=0)  # pseudo-count: weight of the global threshold, in audit boxes
+
+
+class GateCard(Record):
+    """What an artifact must show before it may be promoted. Fractions are relative, points are absolute mAP x 100."""
+
+    minimum_map50: float = Field(default=0.0, ge=0, le=1)
+    maximum_int8_loss: float = Field(default=0.02, ge=0)  # relative mAP50-95, INT8 against its own FP32
+    maximum_drop: float = Field(default=0.02, ge=0)  # mAP50 the challenger may lose on any audit set, absolute
+    maximum_class_drop: float = Field(default=0.05, ge=0)  # AP50 a class may lose, absolute
+    minimum_class_truths: int = Field(default=10, ge=1)  # classes with fewer audit boxes are reported, not judged
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+
+
+class Card(Record):
+    """A candidate to train.
+
+    Attributes:
+        name: unique; used in MLflow and in file names.
+        architecture: an Ultralytics model YAML, a path relative to the card or a name Ultralytics knows.
+        start: checkpoint to fine-tune from, relative to the card; None trains from scratch. A `.pt` is a pickle and
+            runs code when loaded: name only files you trust.
+        imgsz: input side in pixels, a multiple of 32.
+        epochs: passes over the training side.
+        challenger_epochs: the same when training continues from the champion.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    architecture: str
+    start: Path | None = None
+    imgsz: int = Field(default=192, ge=32, multiple_of=32)
+    epochs: int = Field(default=10, ge=1)
+    challenger_epochs: int | None = Field(default=None, ge=1)
+    batch: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=0.002, gt=0)
+    optimizer: Literal["auto", "SGD", "AdamW"] = "AdamW"
+    seed: int = 0
+    augment: dict[str, float] = Field(default_factory=dict)  # Ultralytics' augmentation arguments
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    quantize: QuantizeCard = QuantizeCard()
+    thresholds: ThresholdCard = ThresholdCard()
+    gate: GateCard = GateCard()
+
+
+class DeviceProfile(Record):
+    """What a device allows. The benchmark measures against it, the gate asks for it.
+
+    Attributes:
+        name: file name of the profile.
+        runtimes: what may run there, in the order they are tried.
+        threads: CPU threads the runtime may use.
+        maximum_p99_ms: end to end, decoded image to final boxes, batch 1.
+        maximum_memory_mb: resident set of the process that runs the artifact.
+        maximum_size_mb: of the artifact file.
+        power_mode: nvpmodel mode for a Jetson; None where there is none.
+        verified: whether a benchmark of this project has run on such a device.
+    """
+
+    name: str
+    runtimes: tuple[Literal["onnxruntime", "openvino", "tensorrt"], ...] = ("openvino", "onnxruntime")
+    threads: int = Field(default=1, ge=1)
+    maximum_p99_ms: float = Field(default=33.3, gt=0)
+    maximum_memory_mb: float = Field(default=1024.0, gt=0)
+    maximum_size_mb: float = Field(default=64.0, gt=0)
+    timed_frames: int = Field(default=662, ge=100)  # a p99 claim at 99 % confidence with one outlier needs 662 (MLPerf)
+    power_mode: str | None = None
+    verified: bool = False
+
+
+def load_yaml(kind: type[R], path: Path) -> R:
+    """Read a record from YAML.
+
+    Raises:
+        BadInput: missing file, broken YAML, unknown keys or values that do not fit.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} does not exist; expected a {kind.__name__} in YAML.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    return kind.from_document(document, str(path))
+
+
+def load_card(path: Path) -> Card:
+    """Read a card; paths in it that exist relative to the card become absolute.
+
+    Raises:
+        BadInput: the card does not fit, or the checkpoint it starts from is missing.
+    """
+    card = load_yaml(Card, path)
+    beside = path.parent / card.architecture
+    changes: dict[str, object] = {"architecture": str(beside.resolve())} if beside.is_file() else {}
+    if card.start is not None:
+        start = card.start if card.start.is_absolute() else path.parent / card.start
+        if not start.is_file():
+            raise BadInput(
+                f"{path}: the checkpoint to start from, {start}, does not exist. Put it there, name another in "
+                f"`start:`, or remove the line to train from scratch."
+            )
+        changes["start"] = start.resolve()
+    return card.model_copy(update=changes)

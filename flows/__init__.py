@@ -1,0 +1,1 @@
+"""Flows say when: order only. One file a flow."""

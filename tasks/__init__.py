@@ -1,0 +1,1 @@
+"""Tasks touch the world: one file a stage, one door to each service."""
