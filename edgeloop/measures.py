@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from edgeloop.artifact import Artifact, Precision
 from edgeloop.record import Record
+
+
+class Interval(Record):
+    """A measured value and the two-sided interval of a bootstrap over frames around it."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float
 
 
 class ClassScore(Record):
@@ -34,6 +44,44 @@ class EvaluationReport(Record):
     false_positives_per_1000_frames: float
     missed_per_1000_frames: float
     predictions: Path  # Parquet: one row a detection down to the evaluation floor
+    audit_digest: str = ""  # of the scored frames and their labels; the gate refuses to compare different ones
+
+
+class ClassThreshold(Record):
+    """The confidence threshold of one class and what it rests on."""
+
+    name: str
+    threshold: float
+    own: float | None  # the optimum of this class alone; None where nothing was found to tune on
+    low: float
+    high: float
+    truths: int  # labelled boxes on the tuning half
+    basis: Literal["own", "shrunk", "global", "default"]
+
+
+class OperatingPoint(Record):
+    """What a set of thresholds gives on the tuning half, over all classes at IoU 0.5."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f_beta: float | None
+    false_positives_per_1000_frames: float
+    missed_per_1000_frames: float
+
+
+class ThresholdReport(Record):
+    """Thresholds tuned on one artifact's own detections, on audit frames that the gate does not score."""
+
+    tuned: Artifact  # the same file with the tuned thresholds
+    audit_digests: tuple[str, ...]  # of the tuning halves
+    frames: int
+    truths: int
+    beta: float
+    global_threshold: float
+    classes: tuple[ClassThreshold, ...]
+    comparison: tuple[OperatingPoint, ...]  # tuned, global 0.25 and 0.5
+    warning: str | None = None  # set when the thresholds do not rest on labels; the gate refuses them
 
 
 class Latency(Record):
@@ -75,6 +123,7 @@ class GateRow(Record):
     limit: str
     passed: bool
     reason: str
+    judged: bool = True  # False: told for information, cannot fail
 
 
 class GateDecision(Record):
@@ -84,6 +133,7 @@ class GateDecision(Record):
     champion_id: str | None
     passed: bool
     rows: tuple[GateRow, ...]
+    report: Path | None = None  # HTML
 
 
 class Candidate(Record):
@@ -94,3 +144,4 @@ class Candidate(Record):
     checkpoint: Path
     evaluations: tuple[EvaluationReport, ...]
     benchmarks: tuple[BenchmarkReport, ...]
+    thresholds: ThresholdReport | None = None

@@ -1,0 +1,163 @@
+"""Average precision under resampling of frames: how sure a number, or a difference between two detectors, is.
+
+A resample is a weight per frame (how often it was drawn). COCO's average precision is computed for all resamples at
+once from matches that were made once, so a thousand resamples cost about as much as a few evaluations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeloop.boxes import Ints
+from edgeloop.errors import BadInput
+from edgeloop.matching import IOU_LIMITS, Matches
+from edgeloop.measures import Interval
+
+Doubles = npt.NDArray[np.float64]
+Statistic = Literal["map50", "map50_95"]
+
+RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's recall grid
+RESAMPLES = 1000
+CHUNK = 100  # resamples held in memory at once
+
+
+def frame_weights(frame_count: int, resamples: int, seed: int, groups: Sequence[str] | None = None) -> Ints:
+    """How often each frame is drawn: (resamples, frames) int64.
+
+    Frames of one group (a clip, a part) are alike, so whole groups are drawn, and the interval does not claim more
+    than the groups carry. Without groups every frame is its own.
+
+    Raises:
+        BadInput: there are no frames to draw from.
+    """
+    if frame_count == 0:
+        raise BadInput("expected frames to resample, came none; add labelled frames to the audit set.")
+    unit = np.arange(frame_count) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    units = int(unit.max()) + 1
+    draws = np.random.default_rng(seed).integers(0, units, (resamples, units))
+    counts = np.apply_along_axis(np.bincount, 1, draws, minlength=units)
+    drawn: Ints = counts[:, unit]
+    return drawn
+
+
+def average_precision(matches: Matches, weights: Ints, limits: Sequence[int] = (0,)) -> Doubles:
+    """COCO's 101-point average precision per resample, class and IoU limit.
+
+    Args:
+        matches: of the frames that `weights` draws from.
+        weights: (B, F) int64; one row of ones gives the plain value.
+        limits: indices into `IOU_LIMITS`.
+
+    Returns:
+        (B, C, len(limits)) float64 in 0..1; NaN where the resample holds no truth of the class.
+    """
+    result = np.full((len(weights), matches.class_count, len(limits)), np.nan)
+    truths = weights @ matches.truths
+    for class_id in range(matches.class_count):
+        of_class = matches.of_class(class_id)
+        for start in range(0, len(weights), CHUNK):
+            rows = slice(start, start + CHUNK)
+            result[rows, class_id] = _class_precision(of_class, weights[rows], truths[rows, class_id], limits)
+    return result
+
+
+def _class_precision(matches: Matches, weights: Ints, truths: Ints, limits: Sequence[int]) -> Doubles:
+    """Average precision (B, len(limits)) of one class; only the ranks where something was found can matter."""
+    hits = matches.hits[:, list(limits)]
+    last = np.flatnonzero(hits.any(axis=1))
+    end = int(last[-1]) + 1 if len(last) else 0
+    drawn = weights[:, matches.frames[:end]]
+    shown = np.cumsum(drawn, axis=1)
+    columns = [_area(drawn[:, ranks], shown[:, ranks], truths) for ranks in map(np.flatnonzero, hits[:end].T)]
+    return np.where(truths[:, None] > 0, np.stack(columns, axis=1), np.nan)
+
+
+def _area(found_here: Ints, shown: Ints, truths: Ints) -> Doubles:
+    """Mean over the recall grid of the best precision at that recall or beyond, (B,).
+
+    `found_here` and `shown` are (B, K): weight of the K hits and of everything down to each of them.
+    """
+    found = np.cumsum(found_here, axis=1)
+    precision = np.divide(found, shown, out=np.zeros(found.shape), where=shown > 0)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = found / np.maximum(truths, 1)[:, None]
+    reached = np.searchsorted(RECALLS, recall, side="right")  # how many grid points each hit covers
+    steps = np.diff(reached, axis=1, prepend=0)
+    # A leading hit that was not drawn takes the grid point at recall 0, with the envelope of the first that was.
+    area: Doubles = (envelope * steps).sum(axis=1) / len(RECALLS)
+    return area
+
+
+def mean_average_precision(matches: Matches, weights: Ints, statistic: Statistic) -> Doubles:
+    """mAP (B,) of each resample, over the classes that have a truth in it; NaN where none has."""
+    limits = (0,) if statistic == "map50" else tuple(range(len(IOU_LIMITS)))
+    return _mean_over_classes(average_precision(matches, weights, limits).mean(axis=2))
+
+
+def _mean_over_classes(values: Doubles) -> Doubles:
+    judged = ~np.isnan(values)
+    total = np.where(judged, values, 0.0).sum(axis=1)
+    counts = judged.sum(axis=1)
+    return np.divide(total, counts, out=np.full(len(values), np.nan), where=counts > 0)
+
+
+def difference(challenger: Doubles, champion: Doubles) -> Doubles:
+    """What the challenger gains, absolute."""
+    return challenger - champion
+
+
+def relative_loss(artifact: Doubles, reference: Doubles) -> Doubles:
+    """What the artifact loses against its reference as a share of the reference; 0 where the reference has nothing."""
+    return np.divide(reference - artifact, reference, out=np.zeros(reference.shape), where=reference > 0)
+
+
+def paired_interval(
+    first: Matches,
+    second: Matches,
+    statistic: Statistic | Callable[[Matches, Ints], Doubles],
+    compare: Callable[[Doubles, Doubles], Doubles] = difference,
+    draws: Ints | None = None,
+    confidence: float = 0.95,
+) -> Interval:
+    """Compare two detectors on the same frames: both see the same resamples, so what is common to both cancels.
+
+    Args:
+        first, second: matches on the same frames in the same order.
+        statistic: "map50", "map50_95" or a function of matches and weights giving (B,).
+        compare: of the two statistics (B,), (B,).
+        draws: from `frame_weights`; 1000 resamples of single frames with seed 0 when not given.
+        confidence: of the two-sided percentile interval.
+
+    Raises:
+        BadInput: the two were not measured on the same truths, or there are no frames.
+    """
+    if not np.array_equal(first.truths, second.truths):
+        raise BadInput("expected two detectors measured on the same frames and labels, came different truths.")
+    weights = frame_weights(first.frame_count, RESAMPLES, seed=0) if draws is None else draws
+    values = [_evaluate(matches, statistic, weights) for matches in (first, second)]
+    return percentile_interval(compare(values[0], values[1]), confidence)
+
+
+def interval(matches: Matches, statistic: Statistic, draws: Ints, confidence: float = 0.95) -> Interval:
+    """The statistic of one detector with its percentile interval; `draws` from `frame_weights`."""
+    return percentile_interval(_evaluate(matches, statistic, draws), confidence)
+
+
+def _evaluate(matches: Matches, statistic: Statistic | Callable[[Matches, Ints], Doubles], draws: Ints) -> Doubles:
+    """The statistic on the frames as they are, then on each resample: (1 + B,)."""
+    weights = np.concatenate([np.ones((1, matches.frame_count), np.int64), draws])
+    if callable(statistic):
+        return statistic(matches, weights)
+    return mean_average_precision(matches, weights, statistic)
+
+
+def percentile_interval(values: Doubles, confidence: float) -> Interval:
+    """The first value with the percentile interval of the others; NaN resamples are left out."""
+    resampled = values[1:][~np.isnan(values[1:])]
+    tail = (1 - confidence) / 2 * 100
+    low, high = np.percentile(resampled, [tail, 100 - tail]) if len(resampled) else (values[0], values[0])
+    return Interval(value=float(values[0]), low=float(low), high=float(high), confidence=confidence)
