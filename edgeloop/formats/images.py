@@ -1,0 +1,180 @@
+"""Image files before they are trusted: size from the header, then a real decode, on all cores."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgeloop.formats.findings import Finding, error
+from edgeloop.progress import bar
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+MAXIMUM_BYTES = 200 * 1000 * 1000
+MAXIMUM_PIXELS = 100 * 1000 * 1000  # decodes to 300 MB
+_TURNED = frozenset(
+    {5, 6, 7, 8}
+)  # EXIF orientations that swap width and height; OpenCV turns the image when it decodes
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG SOF0..SOF15; DHT, JPG and DAC sit between
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """A decodable image: SHA-256 of its bytes, width and height in pixels as OpenCV decodes it (EXIF applied)."""
+
+    sha256: str
+    width: int
+    height: int
+
+    @property
+    def frame_id(self) -> str:
+        return self.sha256[:16]
+
+
+def inspect_all(paths: Sequence[Path], description: str = "checking images") -> list[ImageFacts | Finding]:
+    """Inspect many images on all cores, in order; a progress bar appears when it takes more than two seconds."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(bar(pool.map(inspect, paths), description, len(paths)))
+
+
+def inspect(path: Path) -> ImageFacts | Finding:
+    """Read, hash and decode one image; a finding says why it cannot be used.
+
+    JPEGs are decoded at an eighth in grey: the whole entropy-coded stream is read, the picture is not built. A JPEG
+    whose bytes were altered but still parse cannot be told from a picture, by this or any other decoder.
+    """
+    try:
+        if (size := path.stat().st_size) > MAXIMUM_BYTES:
+            return error("oversized-image", path, f"{size / 1e6:.0f} MB, at most {MAXIMUM_BYTES / 1e6:.0f} MB")
+        content = path.read_bytes()
+    except OSError as problem:
+        return error("unreadable-image", path, str(problem.strerror))
+    return inspect_content(path, content)
+
+
+def inspect_content(path: Path, content: bytes) -> ImageFacts | Finding:
+    """The same for bytes at hand; `path` names them in a finding."""
+    size = header_size(content)
+    if size is None:
+        return error("unreadable-image", path, f"{len(content)} bytes that are no JPEG, PNG, BMP, WebP or TIFF")
+    if size[0] * size[1] > MAXIMUM_PIXELS:
+        return error(
+            "oversized-image", path, f"{size[0]} × {size[1]} pixels, at most {MAXIMUM_PIXELS / 1e6:.0f} megapixels"
+        )
+    if is_jpeg(content) and not _has_end(content):
+        return error("unreadable-image", path, "truncated JPEG: the end-of-image marker is missing")
+    shape = _decoded_shape(content)
+    if shape is None:
+        return error("unreadable-image", path, "truncated or corrupt: it does not decode")
+    width, height = size if is_jpeg(content) else shape
+    return ImageFacts(hashlib.sha256(content).hexdigest(), width, height)
+
+
+def is_jpeg(content: bytes) -> bool:
+    """Whether the bytes start like a JPEG."""
+    return content[:3] == b"\xff\xd8\xff"
+
+
+def _decoded_shape(content: bytes) -> tuple[int, int] | None:
+    mode = cv2.IMREAD_REDUCED_GRAYSCALE_8 if is_jpeg(content) else cv2.IMREAD_COLOR
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
+    except cv2.error:  # what OpenCV raises for a broken file depends on the codec; None is its usual answer
+        return None
+    return None if image is None else (image.shape[1], image.shape[0])
+
+
+def header_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels from the first bytes of an image file, nothing decoded; None when they say none.
+
+    A JPEG's EXIF orientation is applied, as OpenCV does when it decodes.
+    """
+    try:
+        if is_jpeg(content):
+            return _jpeg_size(content)
+        if content[:8] == b"\x89PNG\r\n\x1a\n":
+            return struct.unpack(">II", content[16:24])
+        if content[:2] == b"BM":
+            width, height = struct.unpack("<ii", content[18:26])
+            return abs(width), abs(height)
+        if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+            return _webp_size(content)
+        if content[:4] in (b"II*\0", b"MM\0*"):
+            return _tiff_size(content)
+    except (struct.error, IndexError, KeyError):  # shorter than its own header
+        return None
+    return None
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """Walk the segments up to the frame header (ITU T.81, B.2.2)."""
+    at, turned = 2, False
+    while content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        (length,) = struct.unpack(">H", content[at + 2 : at + 4])
+        if marker in _FRAME_MARKERS:
+            height, width = struct.unpack(">HH", content[at + 5 : at + 9])
+            return (height, width) if turned else (width, height)
+        if marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
+            turned = _tiff_tags(content[at + 10 : at + 2 + length]).get(0x112) in _TURNED
+        at += 2 + length
+    return None
+
+
+def _has_end(content: bytes) -> bool:
+    """Whether an end-of-image marker follows the first scan; one in an EXIF thumbnail lies before it."""
+    start = 2
+    while content[start] == 0xFF and content[start + 1] != 0xDA:
+        if content[start + 1] == 0xFF:
+            start += 1
+            continue
+        start += 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+        if start + 1 >= len(content):
+            return False
+    return content.find(b"\xff\xd9", start) >= 0
+
+
+def _webp_size(content: bytes) -> tuple[int, int] | None:
+    """RFC 9649, 2.5 to 2.7."""
+    chunk = content[12:16]
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if chunk == b"VP8L":
+        (bits,) = struct.unpack("<I", content[21:25])
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack("<HH", content[26:30])
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _tiff_size(content: bytes) -> tuple[int, int] | None:
+    tags = _tiff_tags(content)
+    return tags[0x100], tags[0x101]
+
+
+def _tiff_tags(content: bytes) -> dict[int, int]:
+    """The integer tags of the first directory (TIFF 6.0, section 2), {} when there is none."""
+    order = "<" if content[:2] == b"II" else ">"
+    try:
+        (offset,) = struct.unpack(order + "I", content[4:8])
+        (count,) = struct.unpack(order + "H", content[offset : offset + 2])
+        entries = [content[offset + 2 + 12 * n : offset + 14 + 12 * n] for n in range(count)]
+        return {tag: value for entry in entries for tag, value in [_tiff_entry(order, entry)]}
+    except struct.error:
+        return {}
+
+
+def _tiff_entry(order: str, entry: bytes) -> tuple[int, int]:
+    tag, kind = struct.unpack(order + "HH", entry[:4])
+    short = kind == 3
+    (value,) = struct.unpack(order + ("H" if short else "I"), entry[8 : 10 if short else 12])
+    return tag, value

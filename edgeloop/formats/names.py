@@ -1,0 +1,42 @@
+"""Camera and time of a frame from its file name: `<camera>_<YYYYMMDDTHHMMSS.mmmZ>.jpg`."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+
+UNKNOWN_CAMERA = "unknown"
+_STAMPED = re.compile(r"(?P<camera>.+)_(?P<time>\d{8}T\d{6}(?:\.\d{1,6})?)Z", re.DOTALL)
+
+
+def camera_and_time(path: Path) -> tuple[str, datetime]:
+    """Which camera took a frame and when, UTC.
+
+    A name that does not carry both gives the camera "unknown" and the file's modification time, to the millisecond.
+    `cam1_20260301T081500.250Z.jpg` gives `("cam1", 2026-03-01 08:15:00.250 UTC)`.
+    """
+    found = _STAMPED.fullmatch(path.stem)
+    time = _parse(found["time"]) if found else None
+    if found is None or time is None:
+        return UNKNOWN_CAMERA, modified(path)
+    return found["camera"], time
+
+
+def stamped_name(camera: str, time: datetime, suffix: str = ".jpg") -> str:
+    """The file name that `camera_and_time` reads back, to the millisecond; `time` must carry its time zone."""
+    utc = time.astimezone(timezone.utc)
+    return f"{camera}_{utc:%Y%m%dT%H%M%S}.{utc.microsecond // 1000:03d}Z{suffix}"
+
+
+def modified(path: Path) -> datetime:
+    """A file's modification time, UTC, cut to the millisecond."""
+    return datetime.fromtimestamp(path.stat().st_mtime_ns // 1_000_000 / 1000, timezone.utc)
+
+
+def _parse(text: str) -> datetime | None:
+    layout = "%Y%m%dT%H%M%S.%f" if "." in text else "%Y%m%dT%H%M%S"
+    try:
+        return datetime.strptime(text, layout).replace(tzinfo=timezone.utc)
+    except ValueError:  # digits that are no date, such as month 13: the name carries no time
+        return None
