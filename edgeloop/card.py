@@ -8,7 +8,7 @@ from typing import Literal
 import yaml
 from pydantic import Field
 
-from edgeloop.artifact import Precision
+from edgeloop.artifact import Head, Precision
 from edgeloop.errors import BadInput
 from edgeloop.record import R, Record
 
@@ -52,6 +52,8 @@ class Card(Record):
         imgsz: input side in pixels, a multiple of 32.
         epochs: passes over the training side.
         challenger_epochs: the same when training continues from the champion.
+        training_device: where to train, Ultralytics' own setting: "cpu", "0", "0,1", "mps".
+        head: what is exported; "end-to-end" needs an architecture with a one-to-one head (YOLO26, YOLOv10).
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -64,6 +66,8 @@ class Card(Record):
     learning_rate: float = Field(default=0.002, gt=0)
     optimizer: Literal["auto", "SGD", "AdamW"] = "AdamW"
     seed: int = 0
+    training_device: str = "cpu"
+    head: Head = "anchor-free"
     augment: dict[str, float] = Field(default_factory=dict)  # Ultralytics' augmentation arguments
     precisions: tuple[Precision, ...] = ("fp32", "int8")
     quantize: QuantizeCard = QuantizeCard()
