@@ -1,0 +1,163 @@
+"""INT8 as symmetric QDQ ONNX: one file that OpenVINO computes in INT8 and that TensorRT builds without calibrating.
+
+Only convolutions are quantized, their weights per output channel. The head's output convolutions and the DFL stay
+float, found by their place in the graph; `benchmarks/int8_neu_det.py` measures what that is worth.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgeloop.artifact import Artifact
+from edgeloop.card import QuantizeCard
+from edgeloop.errors import BadInput, Refused
+from edgeloop.files import atomic_file, sha256
+from edgeloop.progress import bar
+from edgeloop.qdq import Graph, check_qdq, float_tail, load_graph, name_of
+from models.calibration import Reach, measure_reach, read_inputs
+from models.onnx_graph import serialise
+
+MINIMUM_FRAMES = 8
+
+
+def quantize(fp32: Artifact, images: Sequence[Path], card: QuantizeCard, out: Path) -> Artifact:
+    """Write the INT8 version of a float32 artifact, with its record beside it. The same input gives the same bytes.
+
+    Args:
+        fp32: what `export_onnx` wrote.
+        images: calibration frames, from the training side only; the first `card.frames` are used.
+        card: calibration method and what stays float.
+        out: the .onnx file to write.
+
+    Raises:
+        BadInput: the artifact is not float32 or has changed, too few frames, or a file that is not an image.
+        Refused: the result breaks a rule for quantized graphs (a graph from elsewhere that this recipe does not fit).
+    """
+    if fp32.precision != "fp32":
+        raise BadInput(f"{fp32.path} is {fp32.precision}; INT8 is made from the fp32 artifact.")
+    graph = load_graph(fp32.verify().path)
+    reach = calibrate(graph, images[: card.frames], fp32.imgsz)
+    with atomic_file(out) as temporary:
+        temporary.write_bytes(insert_qdq(graph, reach, card))
+        refuse_violations(temporary, card)
+    artifact = fp32.model_copy(update={"path": out, "sha256": sha256(out), "precision": "int8"})
+    artifact.save_sidecar()
+    return artifact
+
+
+def calibrate(graph: Graph, images: Sequence[Path], side: int) -> dict[str, Reach]:
+    """How far the data of every convolution reaches on the frames, through the device's own preprocessing.
+
+    Args:
+        graph: a float32 detector with one input (1, 3, side, side).
+        images: the frames.
+        side: of the square input, pixels.
+
+    Raises:
+        BadInput: too few frames, or one that is not an image.
+    """
+    if len(images) < MINIMUM_FRAMES:
+        raise BadInput(
+            f"{len(images)} calibration frames; expected at least {MINIMUM_FRAMES} (300 or more are better). "
+            f"Add images to the training side."
+        )
+    tensors = sorted({node.input[0] for node in graph.nodes if node.op_type == "Conv"})
+    inputs = read_inputs(bar(images, "calibrate", len(images)), side)
+    return measure_reach(_with_outputs(graph, tensors), tensors, inputs)
+
+
+def insert_qdq(graph: Graph, reach: dict[str, Reach], card: QuantizeCard) -> bytes:
+    """The ONNX bytes of the graph with Q/DQ around its convolutions, by the card's calibration method.
+
+    Data and weights are quantized, outputs are not: what follows a convolution (its activation) reads full precision,
+    as NVIDIA advises, and runtimes fuse it.
+    """
+    from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
+    from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+
+    model = _copy_with_names(graph)
+    kept = [name_of(node) for node in float_tail(Graph(model))] if card.float_head else []
+    limits = {name: _range(histogram.threshold(card)) for name, histogram in reach.items()}
+    with tempfile.TemporaryDirectory(prefix="edgeloop-int8-") as folder, _root_logger_quiet():
+        ranges = Path(folder) / "ranges.json"
+        save_tensors_data(TensorsData(CalibrationMethod.MinMax, limits), ranges)
+        quantize_static(
+            model,
+            Path(folder) / "int8.onnx",
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=kept,
+            calibration_cache_path=ranges,
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "OpTypesToExcludeOutputQuantization": ["Conv"],
+            },
+        )
+        return serialise(load_graph(Path(folder) / "int8.onnx").model)
+
+
+def refuse_violations(path: Path, card: QuantizeCard) -> None:
+    """Raise when the file breaks a rule for quantized graphs.
+
+    Raises:
+        Refused: with the first violation and their number.
+    """
+    found = check_qdq(path, float_head=card.float_head)
+    if found:
+        first = found[0]
+        raise Refused(
+            f"the quantized graph breaks {len(found)} rules, first {first.rule} at {first.node}: {first.message}. "
+            f"Export the model with edgeloop, or ship it in fp32."
+        )
+
+
+def _range(threshold: float) -> tuple[Any, Any]:
+    import numpy as np
+
+    return np.array(-threshold, np.float32), np.array(threshold, np.float32)
+
+
+def _copy_with_names(graph: Graph) -> Any:
+    """A copy of the model in which every node has a name: ONNX Runtime's quantizer goes by names."""
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    for node in model.graph.node:
+        node.name = name_of(node)
+    return model
+
+
+def _with_outputs(graph: Graph, tensors: Sequence[str]) -> bytes:
+    """The ONNX bytes of the graph with `tensors` among its outputs."""
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    known = {value.name for value in [*model.graph.input, *model.graph.output]}
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors if name not in known
+    )
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@contextmanager
+def _root_logger_quiet() -> Iterator[None]:
+    """ONNX Runtime's quantizer advises preprocessing, which the export has already done, on the root logger."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
