@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import os
 import shutil
@@ -9,6 +11,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_CANNOT_EXCHANGE = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV})
 
 
 @contextmanager
@@ -32,20 +36,37 @@ def atomic_file(target: Path) -> Iterator[Path]:
 def atomic_directory(target: Path) -> Iterator[Path]:
     """Yield an empty temporary directory beside `target`; on success it replaces `target`.
 
-    A killed process leaves at most a dot-directory beside the target, never a half-written target.
+    A killed process leaves at most a dot-directory beside the target, never a half-written or missing target (where
+    the file system cannot exchange two names in one step, there is a moment between two renames without a target).
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     temporary.mkdir()
     try:
         yield temporary
-        old = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.old.tmp"
-        if target.exists():
+        if target.exists() and not _exchange(temporary, target):
+            old = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.old.tmp"
             target.rename(old)
-        temporary.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+            temporary.rename(target)
+            old.rename(temporary)
+        elif not target.exists():
+            temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step, renameat2(2) with RENAME_EXCHANGE; False where the system cannot."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # glibc 2.28 and later
+    if call is None:
+        return False
+    here, exchange = -100, 2  # AT_FDCWD; RENAME_EXCHANGE in linux/fs.h
+    if call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _CANNOT_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
 
 
 def write_text(target: Path, text: str) -> Path:

@@ -46,13 +46,21 @@ class Listing:
 Parse = Callable[[Entry, ImageFacts], "tuple[list[Label], list[Finding]]"]
 
 
-def assemble(listing: Listing, parse: Parse) -> ReadReport:
+Inspect = Callable[[Sequence[Path]], "list[ImageFacts | Finding]"]
+
+
+def assemble(listing: Listing, parse: Parse, inspect: Inspect = inspect_all) -> ReadReport:
     """Open every image, attach its labels, join copies.
+
+    Args:
+        listing: what the format found.
+        parse: gives the labels of one entry.
+        inspect: `inspect_all` decodes every image; `measure_all` trusts the headers of a set that was checked before.
 
     Raises:
         BadInput: any finding is an error; all of them are collected first.
     """
-    facts = inspect_all([entry.image for entry in listing.entries])
+    facts = inspect([entry.image for entry in listing.entries])
     frames: list[LabelledFrame] = []
     findings = list(listing.findings)
     for entry, fact in zip(listing.entries, facts, strict=True):

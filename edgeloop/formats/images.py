@@ -44,6 +44,27 @@ def inspect_all(paths: Sequence[Path], description: str = "checking images") -> 
         return list(bar(pool.map(inspect, paths), description, len(paths)))
 
 
+def measure_all(paths: Sequence[Path]) -> list[ImageFacts | Finding]:
+    """Hash images and take their sizes from the headers, for files that were inspected before."""
+    return [_measure(path) for path in bar(paths, "reading images", len(paths))]
+
+
+def _measure(path: Path) -> ImageFacts | Finding:
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        return error("unreadable-image", path, str(problem.strerror))
+    size = header_size(content) if is_jpeg(content) or not _may_turn(content) else _decoded_shape(content)
+    if size is None:
+        return error("unreadable-image", path, "no size in its header")
+    return ImageFacts(hashlib.sha256(content).hexdigest(), *size)
+
+
+def _may_turn(content: bytes) -> bool:
+    """Whether a file that is no JPEG may carry an orientation, which only decoding applies."""
+    return b"eXIf" in content or b"EXIF" in content or content[:4] in (b"II*\0", b"MM\0*")
+
+
 def inspect(path: Path) -> ImageFacts | Finding:
     """Read, hash and decode one image; a finding says why it cannot be used.
 
