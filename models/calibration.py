@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from edgeloop.card import QuantizeCard
 from edgeloop.errors import BadInput
+from edgeloop.frames import LabelledFrame
+from edgeloop.progress import bar
 
 BINS = 4096
 LEVELS = 128  # magnitudes that symmetric int8 can hold, TensorRT's number for its entropy calibration
@@ -62,6 +64,32 @@ def choose_frames(frames: Sequence[CalibrationFrame], number: int, seed: int = 0
         counts += traits[best]
         chosen.append(ordered[best].image)
     return tuple(chosen)
+
+
+def describe_frames(frames: Sequence[LabelledFrame]) -> list[CalibrationFrame]:
+    """Look at each frame once, at an eighth of its size, for its brightness.
+
+    Raises:
+        BadInput: an image cannot be read.
+    """
+    return [
+        CalibrationFrame(
+            image=frame.frame.image,
+            camera=frame.frame.camera,
+            classes=frozenset(label.class_id for label in frame.labels),
+            brightness=_brightness(frame.frame.image),
+        )
+        for frame in bar(frames, "look at calibration frames", len(frames))
+    ]
+
+
+def _brightness(image: Path) -> float:
+    import cv2
+
+    grey = cv2.imread(str(image), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    if grey is None:
+        raise BadInput(f"{image} is not an image that can be read; restore it or remove it from the data set.")
+    return float(grey.mean())
 
 
 def _trait_matrix(frames: Sequence[CalibrationFrame]) -> npt.NDArray[np.float64]:

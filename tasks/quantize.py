@@ -1,0 +1,31 @@
+"""Stage quantize: the FP32 artifact and frames of the training side give the INT8 artifact."""
+
+from __future__ import annotations
+
+import hashlib
+
+from edgeloop.artifact import Artifact
+from edgeloop.card import Card
+from edgeloop.config import Config
+from edgeloop.dataset import DatasetVersion, load_labels
+from models.calibration import choose_frames, describe_frames
+from models.quantize import quantize as quantize_artifact
+from tasks.stage import stage
+
+
+@stage
+def quantize(artifact: Artifact, version: DatasetVersion, card: Card, config: Config) -> Artifact:
+    """Write `<card>-<imgsz>-<checkpoint>-<recipe>-int8.onnx` below `artifacts`, with its record beside it.
+
+    The calibration frames are chosen from the version's training side, so that no side that is evaluated has a part in
+    it, for a good spread of classes, cameras and brightness.
+
+    Raises:
+        BadInput: see `models.quantize.quantize`.
+        Refused: the result breaks a rule for quantized graphs.
+    """
+    frames = describe_frames(load_labels(version.root, "train"))
+    images = choose_frames(frames, card.quantize.frames, card.seed)
+    recipe = hashlib.sha256(f"{version.md5} {card.seed} {card.quantize.to_json()}".encode()).hexdigest()[:6]
+    name = f"{card.name}-{artifact.imgsz}-{artifact.checkpoint_sha256[:12] or artifact.id}-{recipe}-int8.onnx"
+    return quantize_artifact(artifact, images, card.quantize, config.workspace.artifacts / name)
