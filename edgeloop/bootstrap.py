@@ -95,14 +95,16 @@ def _area(found_here: Ints, shown: Ints, truths: Ints) -> Doubles:
 def mean_average_precision(matches: Matches, weights: Ints, statistic: Statistic) -> Doubles:
     """mAP (B,) of each resample, over the classes that have a truth in it; NaN where none has."""
     limits = (0,) if statistic == "map50" else tuple(range(len(IOU_LIMITS)))
-    return _mean_over_classes(average_precision(matches, weights, limits).mean(axis=2))
+    by_class: Doubles = average_precision(matches, weights, limits).mean(axis=2)
+    return _mean_over_classes(by_class)
 
 
 def _mean_over_classes(values: Doubles) -> Doubles:
     judged = ~np.isnan(values)
     total = np.where(judged, values, 0.0).sum(axis=1)
     counts = judged.sum(axis=1)
-    return np.divide(total, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    mean: Doubles = np.divide(total, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    return mean
 
 
 def difference(challenger: Doubles, champion: Doubles) -> Doubles:

@@ -48,11 +48,11 @@ class Matches:
 
     @property
     def frame_count(self) -> int:
-        return self.truths.shape[0]
+        return int(self.truths.shape[0])
 
     @property
     def class_count(self) -> int:
-        return self.truths.shape[1]
+        return int(self.truths.shape[1])
 
     def of_class(self, class_id: int) -> Matches:
         """The detections of one class; `truths` stays whole."""
