@@ -260,11 +260,18 @@ def _per_channel(graph: Graph, dequantize: Any) -> bool:
 
 def _check_tail(graph: Graph, float_head: bool) -> Iterator[Violation]:
     for node in graph.tail:
-        if node.op_type == "QuantizeLinear":
+        if node.op_type == "QuantizeLinear" and not _feeds_convolutions(graph, node):
             yield Violation(
                 "tail", name_of(node), "quantizes the decode; boxes (0..imgsz) and scores (0..1) must stay float"
             )
     if float_head:
-        for node in graph.head:
+        for node in float_tail(graph):
             if _dequantizes(graph.producers.get(node.input[1])):
                 yield Violation("head", name_of(node), "is an output convolution of the head; expected float weights")
+
+
+def _feeds_convolutions(graph: Graph, quantize: Any) -> bool:
+    """Whether nothing but convolutions, here the DFL's, read what a Q/DQ pair gives."""
+    pairs = graph.consumers.get(quantize.output[0], [])
+    readers = [reader for pair in pairs for reader in graph.consumers.get(pair.output[0], [])]
+    return bool(readers) and all(reader.op_type == "Conv" for reader in readers)

@@ -22,6 +22,7 @@ from edgeloop.progress import bar
 
 BINS = 4096
 LEVELS = 128  # magnitudes that symmetric int8 can hold, TensorRT's number for its entropy calibration
+SMALLEST_LIMIT = 2.0**-60  # every histogram begins there, so that its width follows from the largest magnitude alone
 ENTROPY_BINS = 2048  # TensorRT's number
 ENTROPY_STEP = 8  # thresholds tried: every 8th bin, 241 of them
 BRIGHTNESS_BANDS = 5
@@ -115,24 +116,26 @@ class Reach:
 
     def __init__(self) -> None:
         self.counts = np.zeros(BINS, np.int64)
-        self.limit = 0.0
+        self.limit = SMALLEST_LIMIT
         self.maximum = 0.0
 
     def add(self, values: npt.NDArray[np.float32]) -> None:
-        """Count the magnitudes of `values`, any shape."""
+        """Count the magnitudes of `values`, any shape.
+
+        Raises:
+            ValueError: one of them is not a finite number.
+        """
         magnitudes = np.abs(values, dtype=np.float32).ravel()
         top = float(magnitudes.max(initial=0.0))
+        if not np.isfinite(top):
+            raise ValueError(f"{top} is not a finite magnitude")
         self._widen(top)
         self.maximum = max(self.maximum, top)
-        if self.limit > 0:
-            magnitudes *= np.float32(BINS / self.limit)
-            bins = np.minimum(magnitudes.astype(np.int32), BINS - 1)
-            self.counts += np.bincount(bins, minlength=BINS)
+        magnitudes *= np.float32(BINS / self.limit)  # a power of two: exact
+        self.counts += np.bincount(magnitudes.astype(np.int32), minlength=BINS)
 
     def _widen(self, top: float) -> None:
-        if self.limit == 0 and top > 0:
-            self.counts[0], self.limit = self.counts.sum(), float(2 ** np.ceil(np.log2(top)))
-        while top > self.limit:
+        while top >= self.limit:
             merged = self.counts.reshape(-1, 2).sum(axis=1)
             self.counts = np.concatenate([merged, np.zeros(BINS // 2, np.int64)])
             self.limit *= 2
@@ -194,13 +197,12 @@ def measure_reach(model: bytes, tensors: Sequence[str], inputs: Iterable[npt.NDA
     reach = {name: Reach() for name in tensors}
     runs = 0
     for runs, array in enumerate(inputs, 1):
-        values = dict(zip(own, session.run(own, {source: array}), strict=True)) | {source: array}
+        values = dict(zip(own, session.run(own, {source: array}) if own else [], strict=True)) | {source: array}
         for name, histogram in reach.items():
-            histogram.add(values[name])
-            if not np.isfinite(histogram.maximum):
-                raise BadInput(
-                    f"the activation {name} is not finite on calibration frame {runs}; train the model again."
-                )
+            try:
+                histogram.add(values[name])
+            except ValueError as error:
+                raise BadInput(f"the activation {name} on calibration frame {runs}: {error}; train again.") from error
     if runs == 0:
         raise BadInput("no calibration frames; expected images from the training side.")
     return reach
