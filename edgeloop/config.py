@@ -79,6 +79,8 @@ class Config(BaseSettings):
     var: Path = Path("var")
     store: str = "var/store"  # any fsspec URL: frames and the inference log
     dvc_remote: str = "var/dvc-remote"  # any DVC remote URL
+    inbox: Path = Path("var/inbox")  # labelled sets and folders of production frames that the ingest flow takes in
+    audits: tuple[Path, ...] = ()  # frozen labelled sets at production prevalence that every gate re-scores
     card: Path = Path("models/cards/sample.yaml")
     device: str = "cpu"
     tracking: TrackingSection = TrackingSection()
