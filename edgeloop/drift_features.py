@@ -73,7 +73,7 @@ def thin(frames: Features, stride: int) -> Features:
 def frequent_classes(table: pa.Table) -> tuple[int, ...]:
     """Class ids seen in at least 5 % of the frames, the most frequent first, at most 8."""
     check_columns(table, "reference")
-    frame, boxes = _flatten(table)
+    frame, boxes = flatten_boxes(table)
     pairs = np.unique(np.stack([boxes["class_id"].astype(np.int64), frame]), axis=1)
     ids, counts = np.unique(pairs[0], return_counts=True)
     order = np.lexsort((ids, -counts))
@@ -123,7 +123,7 @@ def _statistic(table: pa.Table, column: str, name: str) -> Values:
     return values
 
 
-def _flatten(table: pa.Table) -> tuple[npt.NDArray[np.int64], dict[str, Values]]:
+def flatten_boxes(table: pa.Table) -> tuple[npt.NDArray[np.int64], dict[str, Values]]:
     """The row of each box and the boxes' fields, (M,) each."""
     boxes = table.column("boxes").combine_chunks()
     if isinstance(boxes, pa.ChunkedArray):
@@ -138,7 +138,7 @@ BOX_FIELDS = ("x1", "y1", "x2", "y2", "score", "class_id")
 
 
 def _box_columns(table: pa.Table, classes: Sequence[int]) -> dict[str, Values]:
-    frame, boxes = _flatten(table)
+    frame, boxes = flatten_boxes(table)
     rows = len(table)
     size = (table.column(side).to_numpy().astype(np.float64)[frame] for side in ("width", "height"))
     shares = (boxes["x2"] - boxes["x1"]) * (boxes["y2"] - boxes["y1"]) / np.prod(list(size), axis=0)

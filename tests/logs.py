@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from edgeloop.edge.log import LOG_SCHEMA, partition
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=timezone.utc)
-BOX = pa.struct([(name, pa.float32()) for name in ("x1", "y1", "x2", "y2", "score")] + [("class_id", pa.int32())])
 SIZE = 320
 
 
@@ -40,13 +44,33 @@ def synthetic_log(
     for index, row in enumerate(rows):
         row |= {"frame_id": f"{seed:04x}{index:012x}", "time": start + timedelta(seconds=index / 4)}
         row |= {"artifact_id": artifact_id, "width": SIZE, "height": SIZE, "image": None}
-    schema = pa.schema(
-        [("frame_id", pa.string()), ("camera", pa.string()), ("time", pa.timestamp("us", tz="UTC")),
-         ("artifact_id", pa.string()), ("width", pa.int32()), ("height", pa.int32()),
-         ("brightness", pa.float32()), ("contrast", pa.float32()), ("sharpness", pa.float32()),
-         ("boxes", pa.list_(BOX)), ("thresholds", pa.list_(pa.float32())), ("image", pa.string())]
-    )  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=schema)
+    return table_of(rows)
+
+
+def table_of(rows: list[dict]) -> pa.Table:
+    """Rows as an inference log; latencies are zero."""
+    latencies = dict.fromkeys(("preprocess_ms", "inference_ms", "postprocess_ms"), 0.0)
+    return pa.Table.from_pylist([latencies | row for row in rows], schema=LOG_SCHEMA)
+
+
+def write_log(table: pa.Table, folder: Path) -> Path:
+    """Write a log where the device would."""
+    for camera in table.column("camera").unique().to_pylist():
+        rows = table.filter(pc.equal(table.column("camera"), camera))
+        first = rows.column("time")[0].as_py()
+        target = folder / partition(first, camera)
+        target.mkdir(parents=True, exist_ok=True)
+        pq.write_table(rows, target / f"{first:%H%M%S}.parquet")
+    return folder
+
+
+def logged_frame(frame_id: str, time: datetime, boxes: list[dict], image: str = "stored.jpg") -> dict:
+    """One row with the given boxes."""
+    return {
+        "frame_id": frame_id, "camera": "cam1", "time": time, "artifact_id": "a" * 12, "width": SIZE, "height": SIZE,
+        "brightness": 110.0, "contrast": 40.0, "sharpness": 300.0, "boxes": boxes,
+        "thresholds": [0.5, 0.5, 0.5, 0.5], "image": image,
+    }  # fmt: skip
 
 
 def _row(random: np.random.Generator, index: int, cameras: int, mood: float, shift: tuple[float, ...]) -> dict:
