@@ -114,7 +114,8 @@ def _trait_matrix(frames: Sequence[CalibrationFrame]) -> npt.NDArray[np.float64]
 class Reach:
     """A histogram of one tensor's magnitudes whose width doubles when a larger one comes; merging bins is exact."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.counts = np.zeros(BINS, np.int64)
         self.limit = SMALLEST_LIMIT
         self.maximum = 0.0
@@ -123,12 +124,12 @@ class Reach:
         """Count the magnitudes of `values`, any shape.
 
         Raises:
-            ValueError: one of them is not a finite number.
+            BadInput: one of them is not a finite number.
         """
         magnitudes = np.abs(values, dtype=np.float32).ravel()
         top = float(magnitudes.max(initial=0.0))
         if not np.isfinite(top):
-            raise ValueError(f"{top} is not a finite magnitude")
+            raise BadInput(f"the activation {self.name} reaches {top} on a calibration frame; train the model again.")
         self._widen(top)
         self.maximum = max(self.maximum, top)
         magnitudes *= np.float32(BINS / self.limit)  # a power of two: exact
@@ -194,15 +195,12 @@ def measure_reach(model: bytes, tensors: Sequence[str], inputs: Iterable[npt.NDA
     session = _session(model)
     source = session.get_inputs()[0].name
     own = [name for name in tensors if name != source]
-    reach = {name: Reach() for name in tensors}
+    reach = {name: Reach(name) for name in tensors}
     runs = 0
     for runs, array in enumerate(inputs, 1):
         values = dict(zip(own, session.run(own, {source: array}) if own else [], strict=True)) | {source: array}
         for name, histogram in reach.items():
-            try:
-                histogram.add(values[name])
-            except ValueError as error:
-                raise BadInput(f"the activation {name} on calibration frame {runs}: {error}; train again.") from error
+            histogram.add(values[name])
     if runs == 0:
         raise BadInput("no calibration frames; expected images from the training side.")
     return reach
