@@ -34,6 +34,8 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from rich.console import Console
 
+from edgeloop.config import Config
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -107,6 +109,11 @@ def stage_key(name: str, inputs: Mapping[str, Any], reads: tuple[str, ...] = ())
     stamps = {argument: [_stamp(path) for path in _paths(inputs[argument])] for argument in reads}
     document = to_json({"inputs": dict(inputs), "stamps": stamps, "code": code_fingerprint()})
     return f"{name}-{hashlib.sha256(document).hexdigest()[:32]}"
+
+
+def results(config: Config) -> Path:
+    """Where finished stages of a workspace are kept, whoever ran them."""
+    return config.workspace.var / "results"
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ SERVICE_DOORS = {
     "label_studio_sdk": "tasks/label_studio.py",
     "ultralytics": "models/ultralytics_door.py",
 }
-STAGE_HELPERS = {"stage"}  # what a stage may import from tasks/: the house decorator
+STAGE_HELPERS = {"process", "stage"}  # what a stage may import from tasks/: the house decorator, child processes
 
 
 def python_files(root: Path, *folders: str) -> list[Path]:

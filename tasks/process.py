@@ -1,0 +1,144 @@
+"""Servers and workers as child processes: started in a session of their own, waited for, stopped for certain.
+
+Linux only: the kernel ends a private child with its parent (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from edgeloop.errors import EdgeloopError
+
+LOOPBACK = "127.0.0.1"
+
+# Runs in the child before the program: SIGINT is what stops a Prefect worker, and a shell that starts us in the
+# background leaves it ignored. PR_SET_PDEATHSIG is 1. Python's preexec_fn could do it, but not safely beside threads.
+_BOOT = """
+import ctypes, os, signal, sys
+parent, private, *command = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+if private == "private":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != int(parent):
+        sys.exit("the parent is gone")
+os.execvp(command[0], command)
+"""
+
+
+def spawn(
+    command: list[str], log: Path, environment: Mapping[str, str], private: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a program in its own session, so that Ctrl-C in the terminal reaches us alone; output goes to `log`.
+
+    Args:
+        command: the program and its arguments.
+        log: appended to.
+        environment: added to ours.
+        private: the child is killed when the thread that calls this ends, however it ends (kill -9 included).
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    boot = [sys.executable, "-S", "-E", "-c", _BOOT, str(os.getpid()), "private" if private else "shared"]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*boot, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_healthy(url: str, seconds: float = 2.0) -> bool:
+    """Whether a GET of `url` answers 200 within `seconds`."""
+    import httpx
+
+    try:
+        return httpx.get(url, timeout=seconds, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120.0) -> None:
+    """Return when `url` answers 200.
+
+    Raises:
+        EdgeloopError: the process ended, or `seconds` passed; the last line of its log is in the message.
+        OSError: its log says that the disk is full.
+    """
+    deadline = time.monotonic() + seconds
+    while not is_healthy(url):
+        ended = process.poll()
+        if ended is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            continue
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[-200:]
+        if re.search(r"disk is full|No space left on device", "\n".join(lines)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log.parent))
+        why = f"ended with code {ended}" if ended is not None else f"did not answer within {seconds:.0f} s"
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+        raise EdgeloopError(f"The server for {url} {why}; expected 200. Its log {log} ends with: {last[:300]}")
+
+
+def end(pid: int, created: float, seconds: float = 20.0) -> None:
+    """End the process that `spawn` started, with all its descendants: SIGINT, then SIGTERM, at last SIGKILL.
+
+    Args:
+        pid: of the process.
+        created: its time of creation; when the id now means another process, nothing is done.
+        seconds: how long it may take to stop in order before it is killed.
+    """
+    process = find(pid, created)
+    if process is None:
+        return
+    family = [process]
+    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        family = list({*family, *(child for member in family for child in _children(member))})
+        for member in [process] if wish == signal.SIGINT else family:  # a worker stops its own runs in order
+            _tell(member, wish)
+        _, family = psutil.wait_procs(family, timeout=seconds / 2)
+        if not family:
+            return
+
+
+def find(pid: int, created: float) -> psutil.Process | None:
+    """The running process with this id and time of creation: ids are given out again, so an id alone says nothing."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if same else None
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        found: list[psutil.Process] = process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return found
+
+
+def _tell(process: psutil.Process, wish: signal.Signals) -> None:
+    try:
+        process.send_signal(wish)
+    except psutil.NoSuchProcess:
+        return  # it has ended, which is what the signal asks for
