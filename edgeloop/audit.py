@@ -43,6 +43,16 @@ class AuditSet(Record):
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What was scored: the name and digest of a frozen half, its classes, and what its frames are drawn together by."""
+
+    name: str
+    digest: str
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class AuditFrames:
     """The frames of an audit set, or of one half of it, by frame id.
 
@@ -77,6 +87,15 @@ class AuditFrames:
             boxes = sorted(f"{self.names[label.class_id]} {_corners(label.box)}" for label in frame.labels)
             content.update("\n".join([frame.frame.frame_id, *boxes, ""]).encode())
         return content.hexdigest()[:16]
+
+    @property
+    def scored(self) -> Scored:
+        return Scored(self.name, self.digest, self.names, self.groups)
+
+    @property
+    def boxes(self) -> int:
+        """How many labelled boxes there are to judge by."""
+        return sum(len(frame.labels) for frame in self.frames)
 
     def truths(self, names: Sequence[str]) -> list[Truths]:
         """The labels of each frame with class ids as in `names`, which holds every class of this set."""

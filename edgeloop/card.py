@@ -39,6 +39,7 @@ class GateCard(Record):
     maximum_class_drop: float = Field(default=0.05, ge=0)  # AP50 a class may lose, absolute
     minimum_class_truths: int = Field(default=10, ge=1)  # classes with fewer audit boxes are reported, not judged
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    judge_loss_by: Literal["estimate", "bound"] = "estimate"  # "bound": the interval's bad end must keep the limit
 
 
 class Card(Record):
@@ -85,6 +86,7 @@ class DeviceProfile(Record):
         maximum_p99_ms: end to end, decoded image to final boxes, batch 1.
         maximum_memory_mb: resident set of the process that runs the artifact.
         maximum_size_mb: of the artifact file.
+        minimum_fps: sustained frames per second; None where the p99 limit says it all.
         power_mode: nvpmodel mode for a Jetson; None where there is none.
         verified: whether a benchmark of this project has run on such a device.
     """
@@ -95,6 +97,7 @@ class DeviceProfile(Record):
     maximum_p99_ms: float = Field(default=33.3, gt=0)
     maximum_memory_mb: float = Field(default=1024.0, gt=0)
     maximum_size_mb: float = Field(default=64.0, gt=0)
+    minimum_fps: float | None = Field(default=None, gt=0)
     timed_frames: int = Field(default=662, ge=100)  # a p99 claim at 99 % confidence with one outlier needs 662 (MLPerf)
     power_mode: str | None = None
     verified: bool = False

@@ -6,57 +6,54 @@ box answer for several classes and so reads a little higher; that is not what a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from itertools import pairwise
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
+from edgeloop.bootstrap import Doubles
 from edgeloop.boxes import Detections
+from edgeloop.card import DeviceProfile
 from edgeloop.edge.detector import Detector
 from edgeloop.edge.frame import Image, decode_image
-from edgeloop.edge.runtime import Runtime, open_runtime
+from edgeloop.edge.runtime import RUNTIMES, Runtime, open_runtime
 from edgeloop.errors import BadInput
-from edgeloop.files import atomic_file
 from edgeloop.matching import MAXIMUM_DETECTIONS, Counts, Matches, Truths, count_at, match
 from edgeloop.measures import ClassScore, EvaluationReport
+from edgeloop.predictions import predictions_path, renumber, save_predictions
 from edgeloop.progress import bar
 
-Doubles = npt.NDArray[np.float64]
-
 FLOOR = 0.001  # Ultralytics' own confidence floor when it validates
-BOX_COLUMNS = ("x1", "y1", "x2", "y2")
-SCHEMA = pa.schema(
-    [("frame_id", pa.string()), ("class_id", pa.int32()), ("score", pa.float32())]
-    + [(column, pa.float32()) for column in BOX_COLUMNS]
-)
 
 
-def evaluate(artifact: Artifact, audit: AuditFrames, out: Path, threads: int = 1) -> EvaluationReport:
+def evaluate(artifact: Artifact, audit: AuditFrames, profile: DeviceProfile, out: Path) -> EvaluationReport:
     """Run the artifact on every frame, save what it saw below `out`, and score it.
 
     Args:
         artifact: its thresholds are those that precision, recall and rates are stated at.
         audit: usually the scoring half of an audit set.
+        profile: says which runtimes and how many threads; where none of its runtimes is here, any that is runs.
         out: folder for the predictions, one Parquet file an artifact and set.
-        threads: CPU threads the runtime may use.
 
     Raises:
         BadInput: no frames, no labels, no class in common, or an image that cannot be read.
     """
     require_truths(audit)
-    with_names(artifact.names, audit)
-    runtime = open_runtime(artifact.path, threads=threads)
+    scored_names(artifact, audit)
+    runtime = open_for(artifact, profile)
     detections = predict(artifact, audit, runtime)
-    path = out / f"{artifact.id}-{audit.name}-{audit.digest[:8]}.parquet"
+    path = predictions_path(artifact, audit, out)
     save_predictions(path, artifact, audit, detections)
     return score(artifact, audit, detections, path, runtime.name)
+
+
+def open_for(artifact: Artifact, profile: DeviceProfile) -> Runtime:
+    """The fastest installed runtime of those the profile names, else of all."""
+    named = [name for name in RUNTIMES if name in profile.runtimes and find_spec(name) is not None]
+    return open_runtime(artifact.path, threads=profile.threads, among=named or RUNTIMES)
 
 
 def require_truths(audit: AuditFrames) -> None:
@@ -65,26 +62,25 @@ def require_truths(audit: AuditFrames) -> None:
     Raises:
         BadInput: it has no frames or no labelled boxes.
     """
-    boxes = sum(len(frame.labels) for frame in audit.frames)
-    if not boxes:
+    if not audit.boxes:
         raise BadInput(
-            f"the audit set {audit.name} has {len(audit.frames)} frames with {boxes} labelled boxes on this half; "
+            f"the audit set {audit.name} has {len(audit.frames)} frames and no labelled box on this half; "
             f"expected at least one box to judge by. Label more frames for it."
         )
 
 
-def with_names(names: Sequence[str], audit: AuditFrames) -> tuple[str, ...]:
+def scored_names(artifact: Artifact, audit: AuditFrames) -> tuple[str, ...]:
     """The classes that are scored: those of the audit set, then those that only the artifact knows.
 
     Raises:
         BadInput: the two have no class in common.
     """
-    if not set(names) & set(audit.names):
+    if not set(artifact.names) & set(audit.names):
         raise BadInput(
             f"expected an artifact that knows a class of the audit set {audit.name} ({', '.join(audit.names)}); "
-            f"came one for {', '.join(names)}."
+            f"came one for {', '.join(artifact.names)}."
         )
-    return (*audit.names, *(name for name in names if name not in audit.names))
+    return (*audit.names, *(name for name in artifact.names if name not in audit.names))
 
 
 def predict(artifact: Artifact, audit: AuditFrames, runtime: Runtime) -> list[Detections]:
@@ -113,60 +109,12 @@ def read_image(path: Path) -> Image:
     return decode_image(content, str(path))
 
 
-def save_predictions(path: Path, artifact: Artifact, audit: AuditFrames, detections: Sequence[Detections]) -> None:
-    """Write one row a detection; the file says which artifact saw them on which frames."""
-    counts = [len(seen) for seen in detections]
-    boxes = np.concatenate([seen.boxes for seen in detections])
-    columns = [
-        pa.array(np.repeat(np.asarray(audit.ids), counts), pa.string()),
-        pa.array(np.concatenate([seen.classes for seen in detections]), pa.int32()),
-        pa.array(np.concatenate([seen.scores for seen in detections]), pa.float32()),
-        *(pa.array(np.ascontiguousarray(boxes[:, side]), pa.float32()) for side in range(4)),
-    ]
-    metadata = {"artifact": artifact.id, "audit_digest": audit.digest, "names": json.dumps(artifact.names)}
-    with atomic_file(path) as temporary:
-        pq.write_table(pa.table(columns, schema=SCHEMA.with_metadata(metadata)), temporary, compression="zstd")
-
-
-def load_predictions(path: Path, artifact_id: str, audit: AuditFrames) -> list[Detections]:
-    """The detections of each frame of `audit`, class ids of the artifact.
-
-    Raises:
-        BadInput: the file is missing or broken, or another artifact or other frames made it.
-    """
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise BadInput(f"{path} cannot be read as predictions ({error}); evaluate again.") from error
-    made = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    if (made.get("artifact"), made.get("audit_digest")) != (artifact_id, audit.digest):
-        raise BadInput(
-            f"{path}: expected predictions of {artifact_id} on frames {audit.digest}, came those of "
-            f"{made.get('artifact')} on {made.get('audit_digest')}; evaluate again."
-        )
-    return _by_frame(table, audit.ids)
-
-
-def _by_frame(table: pa.Table, ids: Sequence[str]) -> list[Detections]:
-    index = {frame_id: number for number, frame_id in enumerate(ids)}
-    frames = np.array([index[frame_id] for frame_id in table["frame_id"].to_pylist()], np.int64)
-    boxes = np.stack([table[column].to_numpy() for column in BOX_COLUMNS], axis=1)
-    scores, classes = table["score"].to_numpy(), table["class_id"].to_numpy().astype(np.int64)
-    cuts = np.searchsorted(frames, np.arange(len(ids) + 1))
-    return [Detections(boxes[a:b], scores[a:b], classes[a:b]) for a, b in pairwise(cuts)]
-
-
-def renumber(detections: Sequence[Detections], names: Sequence[str], scored: Sequence[str]) -> list[Detections]:
-    """The same detections with class ids as in `scored`; those of classes that are not scored are left out."""
-    ids = np.array([list(scored).index(name) if name in scored else -1 for name in names], np.int64)
-    moved = [Detections(seen.boxes, seen.scores, ids[seen.classes]) for seen in detections]
-    return [seen.select(seen.classes >= 0) for seen in moved]
-
-
-def match_audit(artifact: Artifact, audit: AuditFrames, detections: Sequence[Detections]) -> Matches:
-    """Match an artifact's detections with the labels, over the classes of the audit set."""
-    seen = renumber(detections, artifact.names, audit.names)
-    return match(seen, audit.truths(audit.names), len(audit.names))
+def match_audit(
+    artifact: Artifact, audit: AuditFrames, detections: Sequence[Detections], names: Sequence[str] | None = None
+) -> Matches:
+    """Match an artifact's detections with the labels, over `names`, which are the audit set's when not given."""
+    scored = audit.names if names is None else names
+    return match(renumber(detections, artifact.names, scored), audit.truths(scored), len(scored))
 
 
 def score(
@@ -176,7 +124,7 @@ def score(
 
     A class without a label has no average precision, and mAP is over the classes that have one.
     """
-    names = with_names(artifact.names, audit)
+    names = scored_names(artifact, audit)
     seen, truths = renumber(detections, artifact.names, names), audit.truths(names)
     precision = coco_average_precision(seen, truths, len(names))
     known = dict(zip(artifact.names, artifact.thresholds, strict=True))

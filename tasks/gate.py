@@ -1,0 +1,71 @@
+"""Stage gate: may this candidate be promoted? And before it, which precision is the candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeloop.artifact import Artifact
+from edgeloop.audit import AuditFrames, AuditSet, Scored, load
+from edgeloop.bootstrap import paired_interval, relative_loss
+from edgeloop.card import DeviceProfile, GateCard
+from edgeloop.evidence import Evidence, collect, draws_of, pool
+from edgeloop.gate import Option, PrecisionChoice, choose_precision, decide
+from edgeloop.measures import Candidate, GateDecision
+from edgeloop.record import Record
+from tasks.stage import stage
+
+
+class Terms(Record):
+    """What a gate judges by: the frozen audit sets, the target and the limits."""
+
+    audits: tuple[AuditSet, ...]
+    profile: DeviceProfile
+    card: GateCard
+
+
+@stage
+def gate(challenger: Candidate, champion: Candidate | None, terms: Terms, out: Path) -> GateDecision:
+    """Decide, and write the decision as JSON below `out`.
+
+    Raises:
+        BadInput: an audit set has changed since it was frozen, or saved detections are missing.
+    """
+    audits = scoring_halves(terms)
+    ours = collect(challenger, audits)
+    theirs = collect(champion, audits) if champion else None
+    decision = decide(ours, theirs, [audit.scored for audit in audits], terms.profile, terms.card)
+    decision.save(out / f"{decision.artifact_id}-gate-{terms.profile.name}.json")
+    return decision
+
+
+@stage
+def choose(challenger: Candidate, terms: Terms) -> PrecisionChoice:
+    """The fastest precision that keeps the limits: of the shipped file and the FP32 file of a candidate.
+
+    Raises:
+        BadInput: an audit set has changed since it was frozen, or saved detections are missing.
+    """
+    audits = scoring_halves(terms)
+    scored = [audit.scored for audit in audits]
+    evidence = collect(challenger, audits)
+    files = {artifact.id: artifact for artifact in (challenger.shipped, challenger.reference)}
+    options = [_option(evidence, artifact, scored, terms.profile) for artifact in files.values()]
+    return choose_precision(options, terms.profile, terms.card)
+
+
+def scoring_halves(terms: Terms) -> list[AuditFrames]:
+    """The frames that count, as they are now."""
+    return [load(audit).half("score") for audit in terms.audits]
+
+
+def _option(evidence: Evidence, artifact: Artifact, scored: Sequence[Scored], profile: DeviceProfile) -> Option:
+    """One file with its benchmark on the target and its loss; a loss that was not measured is infinite."""
+    benchmark = evidence.benchmark(artifact, profile.name)
+    if artifact.id == evidence.candidate.reference.id:
+        return Option(artifact, benchmark, 0.0)
+    ours, theirs = pool(evidence.shipped, scored), pool(evidence.reference, scored)
+    if ours is None or theirs is None:
+        return Option(artifact, benchmark, float("inf"))
+    loss = paired_interval(ours, theirs, "map50_95", relative_loss, draws_of(scored))
+    return Option(artifact, benchmark, loss.value)
