@@ -159,14 +159,15 @@ def to_table(records: Sequence[InferenceRecord]) -> pa.Table:
         "brightness": [inference.statistics.brightness for inference in inferences],
         "contrast": [inference.statistics.contrast for inference in inferences],
         "sharpness": [inference.statistics.sharpness for inference in inferences],
-        "boxes": _boxes(inferences),
+        "boxes": boxes_of(inferences),
         "thresholds": [record.thresholds for record in records],
         "image": [record.image for record in records],
     }
     return pa.table(columns, schema=LOG_SCHEMA)
 
 
-def _boxes(inferences: Sequence[Inference]) -> pa.Array:
+def boxes_of(inferences: Sequence[Inference]) -> pa.Array:
+    """The `boxes` column: one list of boxes a frame."""
     found = [inference.detections for inference in inferences]
     offsets = np.cumsum([0, *(len(detections) for detections in found)], dtype=np.int32)
     corners = np.concatenate([np.zeros((0, 4), np.float32), *(detections.boxes for detections in found)])
@@ -218,7 +219,7 @@ def _refuse_newer(fragment: ds.Fragment) -> None:
     version = int(metadata.get(VERSION_KEY, b"0"))
     if not 1 <= version <= SCHEMA_VERSION:
         raise BadInput(
-            f"{fragment.path} has inference log version {version or 'none'}; this edgeloop reads 1 to {SCHEMA_VERSION}. "
+            f"{fragment.path} has inference log version {version or 'none'}; this edgeloop reads {SCHEMA_VERSION}. "
             f"Update edgeloop, or move the file away."
         )
 
