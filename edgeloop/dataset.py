@@ -31,6 +31,7 @@ class DatasetVersion(Record):
         names: class names, index is the class id.
         frames: frames on each side.
         boxes: boxes of each class on each side; every side has every class.
+        state: what it holds (`state_of`), by which a merge report finds its version.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class DatasetVersion(Record):
     names: tuple[str, ...] = Field(min_length=1)
     frames: dict[Split, int]
     boxes: dict[Split, dict[str, int]]
+    state: str = ""
 
     @property
     def data_yaml(self) -> Path:
@@ -67,6 +69,7 @@ def describe(root: Path, md5: str) -> DatasetVersion:
         names=names,
         frames={side: sum(frame.split == side for frame in frames) for side in SPLITS},
         boxes={side: count_boxes([frame for frame in frames if frame.split == side], names) for side in SPLITS},
+        state=state_of(root),
     )
 
 

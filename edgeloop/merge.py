@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,7 +80,11 @@ def _recover(data: Path) -> None:
 
 
 def merge(
-    data: Path, frames: Sequence[LabelledFrame], names: Sequence[str], shares: Shares = DEFAULT_SHARES
+    data: Path,
+    frames: Sequence[LabelledFrame],
+    names: Sequence[str],
+    shares: Shares = DEFAULT_SHARES,
+    dry_run: bool = False,
 ) -> MergeReport:
     """Add frames to the live data set and update the labels of those that are there.
 
@@ -92,16 +96,17 @@ def merge(
         frames: with class ids that index `names`.
         names: their class names; matched by name with those of the data set.
         shares: for frames that no split is named for.
+        dry_run: say what would change, and change nothing.
 
     Raises:
         BadInput: a class the data set does not have, files in `data` that are not the data set's, another writer, an
             image that changed while it was copied, or groups that would leak. The data set is unchanged.
     """
-    with writing(data):
+    with nullcontext() if dry_run else writing(data):
         rows, known_names = _current(data, names)
         distinct, copies = join_copies(renumber(frames, names, known_names))
         changes, report = _plan(distinct, rows, shares)
-        if changes or not has_manifest(data):
+        if not dry_run and (changes or not has_manifest(data)):
             _write(data, rows, changes, known_names)
         return report.model_copy(update={"duplicates": len(copies), "state": state_of(data)})
 

@@ -1,0 +1,267 @@
+"""The DVC door: every state of the data set is a version, pushed to the remote and laid out as an immutable snapshot.
+
+    data/ --add--> var/dvc-cache --push--> remote          data.dvc says which version data/ is
+                   var/dvc-cache --copy--> var/snapshots/<md5>/   what training and evaluation read
+
+Links into DVC's cache are never made, not even hard links: their read-only mode does not stop root, and a write through
+one would change every version that holds the file. Where the file system can, the copies share their blocks (reflink).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+
+from edgeloop.config import Config, Workspace
+from edgeloop.dataset import DatasetVersion, describe, state_of, writing
+from edgeloop.errors import BadInput, is_full_disk
+from edgeloop.files import write_text
+from edgeloop.formats.findings import printable
+from edgeloop.lock import exclusive
+from tasks.stage import stage
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+T = TypeVar("T")
+REMOTE = "store"  # `dvc remote modify --local store …` is where a user's credentials go
+LOCK_PATIENCE_SECONDS = 60.0  # for another DVC process in the same workspace; DVC itself gives up after 3
+_MD5 = re.compile(r"([0-9a-f]{32})(?:\.dir)?")
+
+
+@stage
+def commit_version(config: Config, state: str = "") -> DatasetVersion:
+    """Make a version of what data/ holds now: into the cache, to the remote, `data.dvc` rewritten, snapshot laid out.
+
+    The same content gives the same version, and a killed run is finished by the next. Git is never touched: committing
+    `data.dvc` is the user's.
+
+    Args:
+        config: names the workspace and the remote.
+        state: what data/ held after the merge before; "" takes it as it is. When data/ has moved on since, the version
+            that was made of that state is the answer, so that a run started again goes on from where it was.
+
+    Raises:
+        BadInput: there is no data set, the state is neither there nor a version, or the remote refuses.
+    """
+    place = config.workspace
+    with writing(place.data):
+        found = state_of(place.data)
+        if state and state != found:
+            return _snapshot(place, _version_of(place, state, found))
+        if not found:
+            raise BadInput(f"{printable(place.data)} holds no data set; run `edgeloop ingest` on a labelled set first.")
+        with _repository(place) as repo:
+            md5 = _patiently(lambda: _add(repo, place))
+            _patiently(lambda: _push(repo, place))
+    return _snapshot(place, md5)
+
+
+def current_version(config: Config) -> DatasetVersion:
+    """The version that `data.dvc` names; its snapshot is laid out again when it is gone.
+
+    Raises:
+        BadInput: no version has been made, or neither cache nor remote holds it.
+    """
+    place = config.workspace
+    md5 = _pointed(place.pointer)
+    if md5 is None:
+        raise BadInput(f"{printable(place.pointer)} names no version; expected one that `edgeloop ingest` made.")
+    return _snapshot(place, md5)
+
+
+def checkout_version(config: Config, md5: str, out: Path) -> DatasetVersion:
+    """Lay out any version in a new folder, byte for byte as it was.
+
+    Args:
+        config: names the workspace and the remote.
+        md5: the version, with or without DVC's `.dir` ending.
+        out: does not exist yet, or is empty.
+
+    Raises:
+        BadInput: `md5` is no such hash, `out` holds something, or neither cache nor remote has the version.
+    """
+    found = _MD5.fullmatch(md5)
+    if found is None:
+        raise BadInput(
+            f"expected a version as 32 hexadecimal digits, came {md5[:80]!r}; `edgeloop dataset show` lists them."
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput(f"{printable(out)} holds something already; expected a folder that is new or empty.")
+    _lay_out(config.workspace, found[1], out.resolve())
+    return describe(out.resolve(), found[1])
+
+
+def versions(config: Config) -> list[DatasetVersion]:
+    """Every version made in this workspace, oldest first."""
+    records = sorted(_records(config.workspace).glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    return [DatasetVersion.load(path) for path in records]
+
+
+def _records(place: Workspace) -> Path:
+    return place.var / "versions"
+
+
+def _version_of(place: Workspace, state: str, found: str) -> str:
+    made = (DatasetVersion.load(path) for path in _records(place).glob("*.json"))
+    md5 = next((version.md5 for version in made if version.state == state), None)
+    if md5 is None:
+        raise BadInput(
+            f"{printable(place.data)} is in state {found[:12] or 'none'}, expected {state[:12]}, of which no "
+            f"version was made: it was changed meanwhile. Run again from the start."
+        )
+    return md5
+
+
+@contextmanager
+def _repository(place: Workspace) -> Iterator[Repo]:
+    """The workspace as a DVC repository of its own, initialised when it is not one; an outer one is never used."""
+    no_scm = not (place.root / ".git").exists()
+    folder = place.root / ".dvc"
+    if not (folder / "config").is_file():
+        _quiet_dvc().init(str(place.root), no_scm=no_scm, force=True).close()
+    if not (folder / "config.local").exists():  # for people who call `dvc` here; what runs here holds it in memory
+        write_text(folder / "config.local", _as_ini(_settings(place, no_scm=no_scm)))
+    with _open(place.root, place, no_scm=no_scm) as repo:
+        yield repo
+
+
+def _open(root: Path, place: Workspace, *, no_scm: bool) -> Repo:
+    """The repository at `root` with the workspace's cache and remote."""
+    site = place.var / "dvc-site"
+    site.mkdir(parents=True, exist_ok=True, mode=0o700)  # DVC opens what it makes below it to every user
+    return _quiet_dvc()(str(root), config=_settings(place, no_scm=no_scm))
+
+
+def _quiet_dvc() -> type[Repo]:
+    """DVC without analytics and without its chatter, which it prints among our results on stdout."""
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    from dvc import repo
+
+    logging.getLogger("dvc").setLevel(logging.WARNING)
+    door: type[Repo] = repo.Repo
+    return door
+
+
+def _settings(place: Workspace, *, no_scm: bool) -> dict[str, Any]:
+    """Held in memory over every file, so that nobody's own DVC configuration changes what a version is."""
+    core = {"remote": REMOTE, "no_scm": no_scm, "analytics": False, "check_update": False, "autostage": False}
+    return {
+        "core": {**core, "site_cache_dir": str(place.var / "dvc-site")},
+        "cache": {"dir": str(place.var / "dvc-cache"), "type": "reflink,copy"},
+        "remote": {REMOTE: {"url": place.dvc_remote}},
+    }
+
+
+def _as_ini(settings: dict[str, Any]) -> str:
+    core, cache, remote = settings["core"], settings["cache"], settings["remote"]
+    sections = {"core": core, "cache": cache, f"'remote \"{REMOTE}\"'": remote[REMOTE]}
+    lines = [
+        [f"[{name}]", *(f'    {key} = "{value}"' for key, value in keys.items())] for name, keys in sections.items()
+    ]
+    return "\n".join(line for section in lines for line in section) + "\n"
+
+
+def _add(repo: Repo, place: Workspace) -> str:
+    if place.pointer.exists() and _pointed(place.pointer) is None:
+        place.pointer.unlink()  # DVC writes it in place: a killed `add` may leave half a file
+    (added,) = repo.add(str(place.data))
+    return str(added.outs[0].hash_info.value).removesuffix(".dir")
+
+
+def _push(repo: Repo, place: Workspace) -> None:
+    with _said_plainly(f"the DVC remote {place.dvc_remote} did not take the data; check the address and the rights"):
+        repo.push(targets=[str(place.pointer)])
+
+
+def _pointed(pointer: Path) -> str | None:
+    """The version in a .dvc file, None when there is no such file or it is broken."""
+    try:
+        document = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+        found = _MD5.fullmatch(document["outs"][0]["md5"])
+    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError):
+        return None
+    return found[1] if found else None
+
+
+def _snapshot(place: Workspace, md5: str) -> DatasetVersion:
+    """The snapshot of a version; its record is kept, so that counting it again costs nothing."""
+    root, record = place.snapshots / md5, _records(place) / f"{md5}.json"
+    with exclusive(place.snapshots / ".lock", f"the snapshot {md5}", LOCK_PATIENCE_SECONDS):
+        if not root.is_dir():
+            _lay_out(place, md5, root)
+        if record.is_file():
+            return DatasetVersion.load(record).model_copy(update={"root": root})
+        version = describe(root, md5)
+        version.save(record)
+        return version
+
+
+def _lay_out(place: Workspace, md5: str, out: Path) -> None:
+    """Check a version out into a throw-away repository beside `out`, then rename it: `out` is whole or absent."""
+    for left in out.parent.glob(f".{out.name}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+    bench = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.tmp"
+    bench.mkdir(parents=True)
+    try:
+        _quiet_dvc().init(str(bench), no_scm=True).close()
+        write_text(bench / "data.dvc", f"outs:\n- md5: {md5}.dir\n  hash: md5\n  path: data\n")
+        with _open(bench, place, no_scm=True) as repo:
+            _patiently(lambda: _check_out(repo, place, md5))
+        for path in (bench / "data").rglob("*"):
+            if path.is_file():
+                path.chmod(0o444)
+        (bench / "data").rename(out)
+    finally:
+        shutil.rmtree(bench, ignore_errors=True)
+
+
+def _check_out(repo: Repo, place: Workspace, md5: str) -> None:
+    from dvc.exceptions import CheckoutError
+
+    try:
+        repo.checkout()
+    except CheckoutError:  # the cache was emptied, `dvc gc` does it: the remote has every version
+        with _said_plainly(f"neither the cache nor the DVC remote {place.dvc_remote} holds the version {md5}"):
+            repo.pull()
+
+
+@contextmanager
+def _said_plainly(sentence: str) -> Iterator[None]:
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+
+    try:
+        yield
+    except LockError:
+        raise
+    except (DvcException, OSError) as error:
+        if is_full_disk(error):
+            raise
+        raise BadInput(f"{sentence} ({' '.join(str(error).split())}).") from error
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """Do DVC work, and wait while another DVC process holds the repository.
+
+    Raises:
+        BadInput: it is still held after a minute.
+    """
+    from dvc.lock import LockError
+
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(LockError):
+            return work()
+        time.sleep(1)
+    raise BadInput("another DVC process holds this workspace; wait for it to end and try again.")
