@@ -151,8 +151,8 @@ def _fit(card: Card, staged: StagedSet, folder: Path, run: tuple[Path | None, in
     log = folder / LOG
     watch = TrainingWatch(f"train {card.name}", staged.train, log, on_epoch)
     with logged_to(log) as ready, watch, _threads_kept():
-        settings = _settings(card, staged, folder / "run")
-        trainer = DetectionTrainer(overrides={**settings, "epochs": epochs, "pretrained": str(start or False)})
+        run_settings = {"epochs": epochs, "pretrained": str(start) if start else False}
+        trainer = _construct(DetectionTrainer, _settings(card, staged, folder / "run") | run_settings, card)
         trainer.add_callback("on_model_save", _drop_best)
         if "," not in card.training_device:  # several devices train in child processes, which cannot share a bar
             if start is not None:
@@ -160,6 +160,18 @@ def _fit(card: Card, staged: StagedSet, folder: Path, run: tuple[Path | None, in
             watch.attach(trainer, ready)
         trainer.train()
     return read_curve(folder / "run" / "results.csv", epochs)
+
+
+def _construct(trainer: Any, settings: dict[str, Any], card: Card) -> Any:
+    """A trainer; a setting that it does not take is the card's fault.
+
+    Raises:
+        BadInput: a value is out of the range that Ultralytics takes, or the device is not there.
+    """
+    try:
+        return trainer(overrides=settings)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"the card {card.name} cannot be trained: {_first_line(error)}") from error
 
 
 def _settings(card: Card, staged: StagedSet, run: Path) -> dict[str, Any]:
