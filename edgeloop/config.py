@@ -57,6 +57,7 @@ class DriftSection(Section):
     window_frames: int = Field(default=200, ge=20)
     persistence: int = Field(default=2, ge=1)  # consecutive drifted windows that make an alarm
     minimum_frames: int = Field(default=100, ge=20)
+    reference_frames: int = Field(default=300, ge=100)  # the first that an artifact logs after its promotion
     floor: float = Field(default=0.1, gt=0)  # normed Wasserstein below this is never drift (Evidently's default limit)
     false_alarm_rate: float = Field(default=0.001, gt=0, lt=0.5)  # per column and window, by block bootstrap
     minimum_columns: int = Field(default=2, ge=1)
@@ -82,7 +83,7 @@ class Config(BaseSettings):
     inbox: Path = Path("var/inbox")  # labelled sets and folders of production frames that the ingest flow takes in
     audits: tuple[Path, ...] = ()  # frozen labelled sets at production prevalence that every gate re-scores
     card: Path = Path("models/cards/sample.yaml")
-    device: str = "cpu"
+    device: Path = Path("models/devices/cpu.yaml")
     tracking: TrackingSection = TrackingSection()
     queue: QueueSection = QueueSection()
     sampling: SamplingSection = SamplingSection()

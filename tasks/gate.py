@@ -6,22 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeloop.artifact import Artifact
-from edgeloop.audit import AuditFrames, AuditSet, Scored, load
+from edgeloop.audit import AuditFrames, Scored, load
 from edgeloop.bootstrap import paired_interval, relative_loss
-from edgeloop.card import DeviceProfile, GateCard
+from edgeloop.card import DeviceProfile
 from edgeloop.evidence import Evidence, collect, draws_of, pool
 from edgeloop.gate import Option, PrecisionChoice, choose_precision, decide
 from edgeloop.measures import Candidate, GateDecision
-from edgeloop.record import Record
+from edgeloop.terms import Terms
 from tasks.stage import stage
-
-
-class Terms(Record):
-    """What a gate judges by: the frozen audit sets, the target and the limits."""
-
-    audits: tuple[AuditSet, ...]
-    profile: DeviceProfile
-    card: GateCard
 
 
 @stage
