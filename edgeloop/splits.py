@@ -53,8 +53,8 @@ def assign(
 ) -> dict[str, Split]:
     """The side of every group of `frames`: the one it is already on, else the one its frames ask for, else the hash's.
 
-    The first frames of a data set always give it a val side: when the hash puts none there, the group nearest to it
-    goes. That group is then known and stays.
+    The first frames of a data set always give it a train and a val side: when the hash leaves one empty, the group
+    nearest to it goes there. That group is then known and stays.
 
     Args:
         frames: new frames.
@@ -69,10 +69,12 @@ def assign(
     chosen: dict[str, Split] = {
         group: settled.get(group) or side or side_of(group, shares) for group, side in asked.items()
     }
-    if shares.val > 0 and "val" not in {*settled.values(), *chosen.values()}:
-        open_groups = [g for g, side in asked.items() if side is None and g not in settled and chosen[g] == "train"]
-        if len(open_groups) > 1:
-            chosen[min(open_groups, key=position)] = "val"
+    taken = {*settled.values(), *chosen.values()}
+    open_groups = sorted((g for g, side in asked.items() if side is None and g not in settled), key=position)
+    if len(open_groups) > 1 and shares.val > 0 and "val" not in taken:
+        chosen[open_groups[0]] = "val"
+    if len(open_groups) > 1 and shares.train > 0 and "train" not in taken:
+        chosen[open_groups[-1]] = "train"
     return chosen
 
 

@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 from edgeloop.errors import BadInput
 from edgeloop.files import write_text
 from edgeloop.formats.assemble import Box, Entry, Listing, distinct_labels, files_below, images_below, settle
-from edgeloop.formats.findings import Finding, error, printable, warning
+from edgeloop.formats.findings import Finding, error, printable, refuse_errors, warning
 from edgeloop.formats.images import ImageFacts
 from edgeloop.formats.yolo import MAXIMUM_LABEL_BYTES, SIDES
 from edgeloop.frames import Label, LabelledFrame, Split
@@ -148,6 +148,7 @@ def list_set(folder: Path, names: Sequence[str] | None = None) -> tuple[Listing,
     findings += [error("image-without-label", image, "") for image in bare]
     known = tuple(names or sorted({name for annotation in parsed.values() for name, _ in annotation.objects}))
     if not known:
+        refuse_errors(folder, findings)
         raise BadInput(f"{printable(folder)} names no classes: no annotation holds an <object>. Give the names.")
     ordered = tuple(entries[image] for image in sorted(entries))
     return Listing(folder, f"voc:{folder.resolve().name}", known, ordered, tuple(findings)), parsed
