@@ -1,0 +1,158 @@
+"""Thresholds, evaluate and gate as stages: from an ONNX file and two folders to a decision, through files alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeloop.artifact import Artifact, load_artifact
+from edgeloop.audit import AuditSet, freeze
+from edgeloop.card import DeviceProfile, GateCard, ThresholdCard
+from edgeloop.errors import BadInput
+from edgeloop.files import sha256
+from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision, Latency, ThresholdReport
+from tasks.evaluate import evaluate
+from tasks.gate import Terms, choose, gate
+from tasks.thresholds import thresholds
+from tests.audits import colour_artifact, write_audit
+
+PROFILE = DeviceProfile(name="cpu")
+
+
+@pytest.fixture
+def audits(tmp_path: Path) -> tuple[AuditSet, ...]:
+    clean, drifted = write_audit(tmp_path / "clean", 60), write_audit(tmp_path / "drifted", 40, seed=1, dim=0.5)
+    return freeze("clean", clean), freeze("drifted", drifted)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return colour_artifact(tmp_path / "model", thresholds=(0.25, 0.25, 0.25))
+
+
+def dull(artifact: Artifact, folder: Path) -> Artifact:
+    """The same detector with green and blue scores taken away: it sees red alone."""
+    model = onnx.load(artifact.path)
+    model.graph.node[-1].input[1] = "red_only"
+    mask = np.array([1, 0, 0], np.float32).reshape(1, 3, 1)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(mask, "mask"))
+    model.graph.node.insert(len(model.graph.node) - 1, onnx.helper.make_node("Mul", ["scores", "mask"], ["red_only"]))
+    folder.mkdir()
+    onnx.save(model, folder / "dull.onnx")
+    return artifact.model_copy(update={"path": folder / "dull.onnx", "sha256": sha256(folder / "dull.onnx")})
+
+
+def benchmark(of: Artifact) -> BenchmarkReport:
+    part = Latency(p50=1, p90=1, p99=1, maximum=1)
+    return BenchmarkReport(
+        artifact_id=of.id, precision=of.precision, device="cpu", machine="a processor", instructions=(),
+        runtime="onnxruntime", threads=1, batch=1, timed_frames=662, total=part, preprocess=part, inference=part,
+        postprocess=part, frames_per_second=1000, memory_mb=100, size_mb=1, throttled=None,
+    )  # fmt: skip
+
+
+def candidate(artifact: Artifact, audits: tuple[AuditSet, ...], out: Path) -> Candidate:
+    report = thresholds.fn(artifact, audits, ThresholdCard(), PROFILE, out)
+    return Candidate(
+        shipped=report.tuned,
+        reference=report.tuned,
+        checkpoint=out / "c.pt",
+        evaluations=evaluate.fn(report.tuned, audits, PROFILE, out),
+        benchmarks=(benchmark(artifact),),
+        thresholds=report,
+    )
+
+
+def test_tuned_thresholds_reach_the_sidecar(artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path) -> None:
+    """The device reads the tuned values beside the file; the report lies on disk and says what they rest on."""
+    report = thresholds.fn(artifact, audits, ThresholdCard(), PROFILE, tmp_path / "out")
+    assert report.tuned.thresholds != artifact.thresholds
+    assert load_artifact(artifact.path).thresholds == report.tuned.thresholds
+    assert ThresholdReport.load(tmp_path / "out" / f"{artifact.id}-thresholds.json") == report
+    assert report.comparison[0].f_beta >= report.comparison[1].f_beta
+
+
+def test_thresholds_are_never_tuned_on_scored_frames(
+    artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+) -> None:
+    """The two halves have no frame in common, and no digest."""
+    report = thresholds.fn(artifact, audits, ThresholdCard(), PROFILE, tmp_path / "out")
+    scored = evaluate.fn(report.tuned, audits, PROFILE, tmp_path / "out")
+    assert report.frames + sum(one.frames for one in scored) == sum(audit.frames for audit in audits)
+    assert not set(report.audit_digests) & {one.audit_digest for one in scored}
+
+
+def test_reports_are_saved(artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path) -> None:
+    """One report a set, as JSON beside the detections; running the stage again gives the same."""
+    first = evaluate.fn(artifact, audits, PROFILE, tmp_path / "out")
+    assert [report.audit for report in first] == ["clean", "drifted"]
+    assert [EvaluationReport.load(report.predictions.with_suffix(".json")) for report in first] == list(first)
+    assert evaluate.fn(artifact, audits, PROFILE, tmp_path / "out") == first
+
+
+def test_a_better_challenger_replaces_the_champion(
+    artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+) -> None:
+    """From files alone: the detector of three colours beats the one that sees red; the other way round is refused."""
+    champion = candidate(dull(artifact, tmp_path / "dull"), audits, tmp_path / "out")
+    challenger = candidate(artifact, audits, tmp_path / "out")
+    terms = Terms(audits=audits, profile=PROFILE, card=GateCard())
+    decision = gate.fn(challenger, champion, terms, tmp_path / "out")
+    assert decision.passed, [row for row in decision.rows if not row.passed]
+    assert not gate.fn(champion, challenger, terms, tmp_path / "out").passed
+    saved = tmp_path / "out" / f"{artifact.id}-gate-cpu.json"
+    assert GateDecision.load(saved).rows == decision.rows
+
+
+def test_an_empty_audit_set_warns_and_is_refused(
+    artifact: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody has labelled audit frames yet: default thresholds with a warning, no score, and the gate says no."""
+    folder = write_audit(tmp_path / "empty", 10)
+    for path in (folder / "labels").iterdir():
+        path.write_text("")
+    audits = (freeze("empty", folder),)
+    bare = candidate(artifact, audits, tmp_path / "out")
+    assert bare.thresholds is not None
+    assert bare.thresholds.warning is not None
+    assert bare.evaluations == ()
+    assert capsys.readouterr().err.count("warning:") == 2
+    decision = gate.fn(bare, None, Terms(audits=audits, profile=PROFILE, card=GateCard()), tmp_path / "out")
+    refused = {row.check for row in decision.rows if not row.passed}
+    assert {"same frozen audit sets", "thresholds tuned on audit labels", "mAP50 on all audit frames"} <= refused
+
+
+def test_no_audit_set_at_all_is_refused_too(artifact: Artifact, tmp_path: Path) -> None:
+    """The same without any set."""
+    bare = candidate(artifact, (), tmp_path / "out")
+    decision = gate.fn(bare, None, Terms(audits=(), profile=PROFILE, card=GateCard()), tmp_path / "out")
+    assert not decision.passed
+
+
+def test_a_set_that_changed_is_refused(artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path) -> None:
+    """A label edited between two measurements stops the run with one sentence."""
+    label = next(path for path in sorted((audits[0].folder / "labels").iterdir()) if path.read_text())
+    label.write_text("")
+    with pytest.raises(BadInput, match=r"the audit set clean .* has changed"):
+        evaluate.fn(artifact, audits, PROFILE, tmp_path / "out")
+
+
+def test_a_changed_file_is_refused(artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path) -> None:
+    """What is measured is the artifact that was recorded."""
+    artifact.path.write_bytes(artifact.path.read_bytes() + b"\0")
+    with pytest.raises(BadInput, match="Export it again"):
+        evaluate.fn(artifact, audits, PROFILE, tmp_path / "out")
+
+
+def test_the_precision_is_chosen_by_measurement(
+    artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+) -> None:
+    """With one file measured within the limits, that file; without a benchmark, it fits nothing."""
+    measured = candidate(artifact, audits, tmp_path / "out")
+    terms = Terms(audits=audits, profile=PROFILE, card=GateCard())
+    assert choose.fn(measured, terms).fits
+    unmeasured = measured.model_copy(update={"benchmarks": ()})
+    assert not choose.fn(unmeasured, terms).fits
