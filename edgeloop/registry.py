@@ -1,0 +1,213 @@
+"""What the registry keeps of a candidate, under which names, and when a version may become the champion."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from edgeloop.artifact import Artifact, Precision, load_artifact
+from edgeloop.card import Card
+from edgeloop.dataset import DatasetVersion
+from edgeloop.errors import Refused
+from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision
+from edgeloop.record import Record
+
+Alias = Literal["champion", "challenger", "previous"]
+Gate = Literal["passed", "refused"]
+
+
+class ModelVersion(Record):
+    """One version in the registry.
+
+    Attributes:
+        name: of the registered model.
+        version: counts up from 1.
+        model_id, run_id: MLflow's, of the shipped file and of the run that registered it.
+        artifact_id: of the shipped file.
+        precision: of the shipped file.
+        dataset_md5: the data set version it was trained on.
+        gate: what the gate said.
+        aliases: champion is deployed, challenger passed the gate last, previous is what a rollback returns to.
+        created: UTC.
+        metrics: as named by `metrics_of`.
+    """
+
+    name: str
+    version: int
+    model_id: str
+    run_id: str
+    artifact_id: str
+    precision: Precision
+    dataset_md5: str
+    gate: Gate
+    aliases: tuple[str, ...]
+    created: datetime
+    metrics: dict[str, float]
+
+
+class MetricRow(Record):
+    """One metric of several versions, in their order; None where a version does not have it."""
+
+    metric: str
+    values: tuple[float | None, ...]
+
+
+def key_of(candidate: Candidate, decision: GateDecision, dataset_md5: str) -> str:
+    """What makes a registration the same one: the file, the data and the decision. 32 hexadecimal digits."""
+    said = decision.model_copy(update={"report": None}).to_json()
+    return hashlib.sha256(f"{candidate.shipped.sha256}\n{dataset_md5}\n{said}".encode()).hexdigest()[:32]
+
+
+def params_of(candidate: Candidate, version: DatasetVersion, card: Card) -> dict[str, str]:
+    """What the candidate was made of and from."""
+    return {
+        "architecture": Path(card.architecture).name,
+        "card": card.name,
+        "dataset_md5": version.md5,
+        "train_frames": str(version.frames.get("train", 0)),
+        "start": card.start.name if card.start else "scratch",
+        "imgsz": str(card.imgsz),
+        "epochs": str(card.epochs),
+        "seed": str(card.seed),
+        "precision": candidate.shipped.precision,
+        "sha256": candidate.shipped.sha256,
+    }
+
+
+def commit_of(root: Path) -> str | None:
+    """The commit that is checked out, with `+` when tracked files differ from it; None outside Git."""
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            cwd=root, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.strip()
+
+
+def metrics_of(candidate: Candidate, artifact: Artifact) -> dict[str, float]:
+    """What was measured of one file of a candidate, under names that sort: summary, audit sets, devices.
+
+    `map50` and `map50_95` are means over the audit sets; `int8_loss` is the relative loss of mAP50-95 against FP32.
+    AP in 0..1, latency in milliseconds, size in MB.
+    """
+    mine = [one for one in candidate.evaluations if one.artifact_id == artifact.id]
+    runs = [one for one in candidate.benchmarks if one.artifact_id == artifact.id and one.batch == 1]
+    losses = _losses(candidate) if artifact.precision == "int8" else {}
+    found = {"map50": _mean([one.map50 for one in mine]), "map50_95": _mean([one.map50_95 for one in mine])}
+    found["int8_loss"] = _mean(list(losses.values()))
+    for report in mine:
+        found.update(_accuracy(report))
+    for audit, loss in losses.items():
+        found[f"{_section('audit', audit)}/int8_loss"] = loss
+    for run in runs:
+        found.update(_device(run))
+        found["size_mb"] = run.size_mb
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _accuracy(report: EvaluationReport) -> dict[str, float | None]:
+    section = _section("audit", report.audit)
+    classes = {f"{section}/ap50.{_plain(one.name)}": one.ap50 for one in report.classes}
+    return {f"{section}/map50": report.map50, f"{section}/map50_95": report.map50_95, **classes}
+
+
+def _device(run: BenchmarkReport) -> dict[str, float]:
+    section = f"{_section('device', run.device)}.{_plain(run.runtime)}"
+    return {
+        f"{section}/p50_ms": run.total.p50,
+        f"{section}/p99_ms": run.total.p99,
+        f"{section}/memory_mb": run.memory_mb,
+    }
+
+
+def _losses(candidate: Candidate) -> dict[str, float]:
+    """Relative loss of mAP50-95 of the shipped file against its FP32 twin, by audit set; sets at 0 say nothing."""
+    whole = {one.audit: one.map50_95 for one in candidate.evaluations if one.artifact_id == candidate.reference.id}
+    return {
+        one.audit: 1 - one.map50_95 / whole[one.audit]
+        for one in candidate.evaluations
+        if one.artifact_id == candidate.shipped.id and whole.get(one.audit, 0) > 0
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _section(kind: str, name: str) -> str:
+    return f"{kind}.{_plain(name)}"
+
+
+def _plain(name: str) -> str:
+    """A name with what MLflow refuses in metric names replaced; `/` would open a section of its own."""
+    return re.sub(r"[^\w.\- ]", "_", name)
+
+
+def compare(versions: Sequence[ModelVersion]) -> tuple[MetricRow, ...]:
+    """The metrics of versions side by side, sorted by name."""
+    names = sorted({name for version in versions for name in version.metrics})
+    return tuple(
+        MetricRow(metric=name, values=tuple(version.metrics.get(name) for version in versions)) for name in names
+    )
+
+
+def check_promotion(version: ModelVersion, decision: GateDecision, champion: ModelVersion | None) -> None:
+    """Return when `version` may become the champion.
+
+    Raises:
+        Refused: the gate did not pass it, judged another artifact, or compared it with another champion than today's.
+    """
+    if decision.artifact_id != version.artifact_id:
+        raise Refused(
+            f"The gate's decision is about artifact {decision.artifact_id}, version {version.version} is "
+            f"{version.artifact_id}. Run the gate on version {version.version}."
+        )
+    if not decision.passed:
+        why = next((f": {row.check} is {row.value}, {row.reason}" for row in decision.rows if not row.passed), "")
+        raise Refused(f"The gate refused version {version.version} ({version.artifact_id}){why}")
+    today = champion.artifact_id if champion else None
+    if decision.champion_id != today:
+        raise Refused(
+            f"The gate compared version {version.version} with champion {decision.champion_id or 'none'}, the "
+            f"champion now is {today or 'none'}. Run the gate again."
+        )
+
+
+def tags_of(candidate: Candidate, decision: GateDecision, version: DatasetVersion) -> dict[str, str]:
+    """What the list of versions shows of one without opening it."""
+    shipped = candidate.shipped
+    numbers = {name: f"{value:.4g}" for name, value in metrics_of(candidate, shipped).items() if "/ap50" not in name}
+    return {
+        **numbers, "gate": "passed" if decision.passed else "refused", "artifact_id": shipped.id,
+        "precision": shipped.precision, "dataset_md5": version.md5,
+    }  # fmt: skip
+
+
+def open_candidate(folder: Path) -> Candidate:
+    """The candidate of a downloaded run: `candidate.json`, `shipped/`, `reference/`, `checkpoint/`, wherever they lie.
+
+    Its evaluations name files of the machine that measured them, so they are left out.
+
+    Raises:
+        BadInput: a file is missing or is not the one that was registered.
+    """
+    recorded = Candidate.load(folder / "candidate.json")
+    shipped, reference = (
+        load_artifact(folder / role / artifact.path.name)
+        for role, artifact in (("shipped", recorded.shipped), ("reference", recorded.reference))
+    )
+    tuned = recorded.thresholds and recorded.thresholds.model_copy(update={"tuned": shipped})
+    checkpoint = folder / "checkpoint" / recorded.checkpoint.name
+    return recorded.model_copy(
+        update={
+            "shipped": shipped, "reference": reference, "checkpoint": checkpoint, "evaluations": (),
+            "thresholds": tuned,
+        }
+    )  # fmt: skip

@@ -1,0 +1,315 @@
+"""The MLflow door: a candidate with all that was measured of it becomes a version; aliases say which is deployed.
+
+    run            one a registration: what was trained on what, the decision, the reports, `data.dvc`, the checkpoint
+    logged models  the shipped file and its FP32 twin, each with its own metrics, so that the UI compares them
+    versions       point at the shipped file; aliases: challenger, champion, previous
+
+Every step looks for what an earlier, killed attempt left, by the key of the registration: however often it is started
+again, one version comes out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from edgeloop.artifact import Artifact, Precision
+from edgeloop.card import Card
+from edgeloop.config import Config
+from edgeloop.dataset import DatasetVersion
+from edgeloop.errors import BadInput, EdgeloopError, Refused
+from edgeloop.files import atomic_directory
+from edgeloop.lock import exclusive
+from edgeloop.measures import Candidate, GateDecision
+from edgeloop.record import Record
+from edgeloop.registry import (
+    Gate,
+    ModelVersion,
+    check_promotion,
+    commit_of,
+    key_of,
+    metrics_of,
+    open_candidate,
+    params_of,
+    tags_of,
+)
+from models.checkpoint import RECORD
+from tasks.process import is_healthy
+from tasks.stage import stage
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+KEY = "edgeloop.key"
+REPLACED = "edgeloop.replaced"  # on a champion: the version it took over from
+ROLES = ("reference", "shipped")  # the shipped file last: where both have a metric, its value is the run's
+HEALTH_SECONDS = 10.0
+
+
+@stage(cache=False)
+def register(
+    candidate: Candidate, decision: GateDecision, version: DatasetVersion, card: Card, config: Config
+) -> ModelVersion:
+    """Record a candidate and make it a version; `challenger` points at it when the gate passed it.
+
+    The same file, data and decision are one version, however often they are registered.
+
+    Raises:
+        BadInput: the tracking server does not answer, or a file of the candidate is gone or has changed.
+    """
+    key, name = key_of(candidate, decision, version.md5), config.tracking.model
+    with _tracking(config) as client:
+        run = _run(client, config, key, card.name)
+        _log_params(client, run, params_of(candidate, version, card))
+        _log_records(client, run, {"candidate": candidate, "decision": decision, "card": card, "data": version})
+        _log_files(client, run, candidate, decision, version)
+        model = [_log_model(client, run, candidate, role) for role in ROLES][-1]
+        number = _version(client, run, model, name, {KEY: key, **tags_of(candidate, decision, version)})
+        if decision.passed and "champion" not in _read(client, name, number).aliases:
+            client.set_registered_model_alias(name, "challenger", str(number))
+        client.set_terminated(run.info.run_id)
+        return _read(client, name, number)
+
+
+@stage(cache=False)
+def promote(version: ModelVersion, decision: GateDecision, config: Config) -> ModelVersion:
+    """Make a version the champion; the champion before it is kept as `previous`. Twice changes nothing.
+
+    Raises:
+        Refused: see `edgeloop.registry.check_promotion`.
+    """
+    name, number = version.name, str(version.version)
+    with _tracking(config) as client:
+        today = _aliased(client, name, "champion")
+        if today is None or today.version != version.version:
+            check_promotion(version, decision, today)
+            if today is not None:
+                client.set_model_version_tag(name, number, REPLACED, str(today.version))
+                client.set_registered_model_alias(name, "previous", str(today.version))
+            client.set_registered_model_alias(name, "champion", number)
+        if "challenger" in _read(client, name, version.version).aliases:
+            client.delete_registered_model_alias(name, "challenger")
+        return _read(client, name, version.version)
+
+
+def rollback(config: Config) -> ModelVersion:
+    """Make the previous champion the champion again, and the one before that the previous.
+
+    Raises:
+        Refused: there is no previous champion.
+    """
+    name = config.tracking.model
+    with _tracking(config) as client:
+        before = _aliased(client, name, "previous")
+        if before is None:
+            raise Refused(f"There is no previous champion of {name} to return to.")
+        client.set_registered_model_alias(name, "champion", str(before.version))
+        replaced = client.get_model_version(name, str(before.version)).tags.get(REPLACED)
+        if replaced is None:
+            client.delete_registered_model_alias(name, "previous")
+        else:
+            client.set_registered_model_alias(name, "previous", replaced)
+        return _read(client, name, before.version)
+
+
+def list_versions(config: Config) -> tuple[ModelVersion, ...]:
+    """All versions, newest first."""
+    name = config.tracking.model
+    with _tracking(config) as client:
+        numbers = sorted((int(one.version) for one in client.search_model_versions(f"name = '{name}'")), reverse=True)
+        return tuple(_read(client, name, number) for number in numbers)
+
+
+@stage(cache=False)
+def champion(config: Config) -> Artifact | None:
+    """The champion's shipped file, below `artifacts`; None before the first promotion."""
+    found = champion_candidate.fn(config)
+    return None if found is None else found.shipped
+
+
+@stage(cache=False)
+def champion_candidate(config: Config) -> Candidate | None:
+    """The champion with its FP32 twin and its checkpoint, below `artifacts`; None before the first promotion.
+
+    Its evaluations stay behind: a gate scores the champion again, on the audit sets as they are now.
+
+    Raises:
+        BadInput: a file in the registry is not the one that was registered.
+    """
+    with _tracking(config) as client:
+        found = _aliased(client, config.tracking.model, "champion")
+        if found is None:
+            return None
+        folder = config.workspace.artifacts / "registry" / found.run_id
+        if not folder.is_dir():
+            _download(client, found, folder)
+    return open_candidate(folder)
+
+
+@contextmanager
+def _tracking(config: Config) -> Iterator[MlflowClient]:
+    """A client of the configured store, for one process at a time; its errors become ours."""
+    place = config.workspace
+    if place.tracking_uri.startswith("http") and not is_healthy(f"{place.tracking_uri}/health", HEALTH_SECONDS):
+        raise BadInput(
+            f"The tracking server {place.tracking_uri} does not answer. Start it, or leave `tracking.uri` empty for "
+            f"SQLite under {place.var}."
+        )
+    with exclusive(place.var / "mlflow" / "lock", "the model registry", 120):
+        mlflow = _import_mlflow()
+        mlflow.set_tracking_uri(place.tracking_uri)  # the SQL registry asks the global one for logged models
+        try:
+            yield mlflow.MlflowClient()
+        except mlflow.exceptions.MlflowException as error:
+            if "disk is full" in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place.var / "mlflow")) from error
+            raise EdgeloopError(f"{place.tracking_uri} refused: {error.message.splitlines()[0]}") from error
+
+
+def _import_mlflow() -> Any:
+    """MLflow without telemetry, which it decides about when it is imported, and without its notes on migrations."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    import mlflow
+
+    return mlflow
+
+
+def _run(client: MlflowClient, config: Config, key: str, name: str) -> Run:
+    """The run of this registration: an earlier attempt's or a new one."""
+    experiment = client.get_experiment_by_name(config.tracking.experiment)
+    own = None if config.tracking.uri else config.workspace.tracking_artifacts  # a server has a place of its own
+    number = experiment.experiment_id if experiment else client.create_experiment(config.tracking.experiment, own)
+    found = client.search_runs([number], f"tags.`{KEY}` = '{key}'", max_results=1)
+    commit = commit_of(config.root)
+    tags = {KEY: key, **({"mlflow.source.git.commit": commit} if commit else {})}
+    return found[0] if found else client.create_run(number, tags=tags, run_name=name)
+
+
+def _log_params(client: MlflowClient, run: Run, params: Mapping[str, str]) -> None:
+    from mlflow.entities import Param
+
+    if not run.data.params:  # they are written all at once, and MLflow refuses to change them
+        client.log_batch(run.info.run_id, params=[Param(name, value) for name, value in params.items()])
+
+
+def _log_records(client: MlflowClient, run: Run, records: Mapping[str, Record]) -> None:
+    for name, record in records.items():
+        client.log_text(run.info.run_id, record.to_json(), f"{name}.json")
+
+
+def _log_files(
+    client: MlflowClient, run: Run, candidate: Candidate, decision: GateDecision, version: DatasetVersion
+) -> None:
+    """The pointer to the data, the checkpoint that training goes on from with its record, and the gate's report."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    pointer = f"outs:\n- md5: {version.md5}.dir\n  hash: md5\n  path: data\n"
+    data = Dataset(name="data", digest=version.md5[:8], source_type="dvc", source=pointer)
+    client.log_inputs(run.info.run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+    client.log_text(run.info.run_id, pointer, "data.dvc")
+    for file in (candidate.checkpoint, candidate.checkpoint.with_name(RECORD)):
+        client.log_artifact(run.info.run_id, str(file), "checkpoint")
+    if decision.report is not None:
+        client.log_artifact(run.info.run_id, str(decision.report), "reports")
+
+
+def _log_model(client: MlflowClient, run: Run, candidate: Candidate, role: str) -> str:
+    """Log one of the two files with its metrics; returns the id of the logged model."""
+    from mlflow.entities import Metric
+
+    artifact: Artifact = getattr(candidate, role)
+    where, mark = [run.info.experiment_id], {KEY: run.data.tags[KEY], "edgeloop.role": role}
+    found = client.search_logged_models(where, " AND ".join(f"tags.`{name}` = '{mark[name]}'" for name in mark))
+    model = found[0] if found else client.create_logged_model(
+        where[0], f"{artifact.precision}-{artifact.id}", run.info.run_id, tags=mark,
+        params={"precision": artifact.precision, "sha256": artifact.sha256}, model_type="detector",
+    )  # fmt: skip
+    with _packed(artifact) as folder:
+        client.log_model_artifacts(model.model_id, str(folder))
+    moment = run.info.start_time + ROLES.index(role)  # a fixed time: logged again, it is the same point
+    points = [
+        Metric(name, value, moment, 0, model_id=model.model_id, run_id=run.info.run_id)
+        for name, value in metrics_of(candidate, artifact).items()
+    ]
+    client.log_batch(run.info.run_id, metrics=points)
+    client.finalize_logged_model(model.model_id, "READY")
+    return cast("str", model.model_id)
+
+
+@contextmanager
+def _packed(artifact: Artifact) -> Iterator[Path]:
+    """A folder with the file byte for byte, its record, and what lets `mlflow.onnx.load_model` open it."""
+    import mlflow.onnx
+    import onnx
+    from mlflow.models import Model
+
+    artifact.verify()
+    with tempfile.TemporaryDirectory() as name:
+        shutil.copy2(artifact.path, name)
+        artifact.save(Path(name, artifact.sidecar.name))
+        about = Model()
+        about.add_flavor(
+            mlflow.onnx.FLAVOR_NAME, onnx_version=onnx.__version__, data=artifact.path.name,
+            providers=["CPUExecutionProvider"], onnx_session_options=None, code=None,
+        )  # fmt: skip
+        about.save(str(Path(name, "MLmodel")))
+        yield Path(name)
+
+
+def _version(client: MlflowClient, run: Run, model: str, name: str, tags: dict[str, str]) -> int:
+    """The number of the version of this registration: an earlier attempt's or a new one."""
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    found = client.search_model_versions(f"name = '{name}' AND tags.`{KEY}` = '{tags[KEY]}'")
+    made = found[0] if found else client.create_model_version(
+        name, f"models:/{model}", run.info.run_id, tags=tags, model_id=model
+    )  # fmt: skip
+    return int(made.version)
+
+
+def _read(client: MlflowClient, name: str, number: int) -> ModelVersion:
+    """A version as our record. The registry does not fill in its metrics: the logged model has them."""
+    found, aliases = client.get_model_version(name, str(number)), client.get_registered_model(name).aliases
+    model = client.get_logged_model(found.source.removeprefix("models:/"))
+    return ModelVersion(
+        name=name,
+        version=number,
+        model_id=model.model_id,
+        run_id=found.run_id,
+        artifact_id=found.tags["artifact_id"],
+        precision=cast("Precision", found.tags["precision"]),
+        dataset_md5=found.tags["dataset_md5"],
+        gate=cast("Gate", found.tags["gate"]),
+        aliases=tuple(sorted(alias for alias, target in aliases.items() if int(target) == number)),
+        created=datetime.fromtimestamp(found.creation_timestamp / 1000, timezone.utc),
+        metrics={metric.key: metric.value for metric in model.metrics or []},
+    )
+
+
+def _aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version that an alias points at; None when there is no such model or alias."""
+    models = client.search_registered_models(f"name = '{name}'")
+    number = models[0].aliases.get(alias) if models else None
+    return None if number is None else _read(client, name, int(number))
+
+
+def _download(client: MlflowClient, version: ModelVersion, folder: Path) -> None:
+    """Fetch the run's records and checkpoint and both files: `folder` is whole or absent."""
+    from mlflow.artifacts import download_artifacts
+
+    run = client.get_run(version.run_id)
+    models = client.search_logged_models([run.info.experiment_id], f"tags.`{KEY}` = '{run.data.tags[KEY]}'")
+    with atomic_directory(folder) as temporary:
+        download_artifacts(run_id=version.run_id, artifact_path="", dst_path=str(temporary))
+        for model in models:
+            role = temporary / model.tags["edgeloop.role"]
+            download_artifacts(artifact_uri=f"models:/{model.model_id}", dst_path=str(role))

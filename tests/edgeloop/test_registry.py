@@ -1,0 +1,133 @@
+"""What a registration is known by, what is kept of it, and what may be promoted. The store is tested with its door."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeloop.artifact import Artifact
+from edgeloop.errors import Refused
+from edgeloop.measures import Candidate, ClassScore, EvaluationReport, GateDecision
+from edgeloop.registry import MetricRow, ModelVersion, check_promotion, commit_of, compare, key_of, metrics_of
+
+
+def make_artifact(digit: str, precision: Any) -> Artifact:
+    return Artifact(
+        path=Path("/models/m.onnx"), sha256=digit * 64, precision=precision, imgsz=32, names=("a",), thresholds=(0.3,)
+    )
+
+
+INT8, FP32 = make_artifact("1", "int8"), make_artifact("2", "fp32")
+
+
+def make_report(artifact: Artifact, audit: str, value: float) -> EvaluationReport:
+    score = ClassScore(name="dent/deep", truths=0, ap50=None, ap50_95=None, threshold=0.3, precision=None, recall=None)
+    other = score.model_copy(update={"name": "scratch % long", "ap50": value})
+    return EvaluationReport(
+        artifact_id=artifact.id, precision=artifact.precision, audit=audit, runtime="onnxruntime", frames=1,
+        map50=value, map50_95=value, classes=(score, other), false_positives_per_1000_frames=0.0,
+        missed_per_1000_frames=0.0, predictions=Path("/p.parquet"),
+    )  # fmt: skip
+
+
+def make_candidate(*reports: EvaluationReport) -> Candidate:
+    return Candidate(
+        shipped=INT8, reference=FP32, checkpoint=Path("/c.pt"), evaluations=reports, benchmarks=()
+    )  # fmt: skip
+
+
+def make_decision(artifact_id: str = INT8.id, champion_id: str | None = None, passed: bool = True) -> GateDecision:
+    return GateDecision(artifact_id=artifact_id, champion_id=champion_id, passed=passed, rows=())
+
+
+def make_version(number: int, artifact_id: str = INT8.id, **metrics: float) -> ModelVersion:
+    return ModelVersion(
+        name="detector", version=number, model_id="m-1", run_id="r", artifact_id=artifact_id, precision="int8",
+        dataset_md5="0" * 32, gate="passed", aliases=(), created=datetime.now(timezone.utc), metrics=metrics,
+    )  # fmt: skip
+
+
+class TestKey:
+    def test_report_file_is_no_part_of_it(self) -> None:
+        """The same answer written to another file is the same decision."""
+        said = make_decision()
+        moved = said.model_copy(update={"report": Path("/elsewhere.html")})
+        assert key_of(make_candidate(), said, "d") == key_of(make_candidate(), moved, "d")
+
+    def test_file_data_and_decision_are(self) -> None:
+        """Another file, other data and another answer are other registrations."""
+        base = key_of(make_candidate(), make_decision(), "d")
+        other = make_candidate().model_copy(update={"shipped": FP32})
+        assert base != key_of(other, make_decision(), "d")
+        assert base != key_of(make_candidate(), make_decision(), "e")
+        assert base != key_of(make_candidate(), make_decision(passed=False), "d")
+
+
+class TestMetrics:
+    def test_loss_is_relative_to_the_twin_on_the_same_set(self) -> None:
+        """INT8's loss is measured set by set against the FP32 file, and averaged."""
+        reports = [make_report(INT8, "a", 0.4), make_report(FP32, "a", 0.5), make_report(INT8, "b", 0.9)]
+        found = metrics_of(make_candidate(*reports, make_report(FP32, "b", 0.9)), INT8)
+        assert found["audit.a/int8_loss"] == pytest.approx(0.2)
+        assert found["int8_loss"] == pytest.approx(0.1)
+        assert "int8_loss" not in metrics_of(make_candidate(*reports), FP32)
+
+    def test_set_without_a_whole_score_has_no_loss(self) -> None:
+        """A twin at 0 says nothing about a relative loss, and nothing is divided by it."""
+        found = metrics_of(make_candidate(make_report(INT8, "a", 0.0), make_report(FP32, "a", 0.0)), INT8)
+        assert not any("loss" in name for name in found)
+
+    def test_what_was_not_measured_is_absent(self) -> None:
+        """No evaluation, no number; a class without a labelled box has no AP."""
+        assert metrics_of(make_candidate(), INT8) == {}
+        assert "audit.a/ap50.dent_deep" not in metrics_of(make_candidate(make_report(INT8, "a", 0.4)), INT8)
+
+    def test_names_of_people_are_made_fit(self) -> None:
+        """A class or set may be called anything; MLflow takes letters, digits and few signs."""
+        found = metrics_of(make_candidate(make_report(INT8, "line 1/räume", 0.4)), INT8)
+        assert found["audit.line 1_räume/ap50.scratch _ long"] == 0.4
+
+
+def test_compare_keeps_the_order_and_the_gaps() -> None:
+    """Every metric of any version is a row; a version without it has None there."""
+    rows = compare([make_version(2, map50=0.5), make_version(1, map50=0.4, size_mb=3.0)])
+    assert rows == (MetricRow(metric="map50", values=(0.5, 0.4)), MetricRow(metric="size_mb", values=(None, 3.0)))
+
+
+class TestPromotion:
+    def test_passed_against_today_s_champion(self) -> None:
+        """A passed decision about this artifact, against today's champion, is enough."""
+        check_promotion(make_version(1), make_decision(), None)
+        check_promotion(make_version(2), make_decision(champion_id=FP32.id), make_version(1, FP32.id))
+
+    @pytest.mark.parametrize(
+        ("decision", "word"),
+        [
+            (make_decision(passed=False), "gate refused"),
+            (make_decision(artifact_id=FP32.id), "is about artifact"),
+            (make_decision(champion_id=FP32.id), "champion now is none"),
+        ],
+    )
+    def test_anything_else_is_refused(self, decision: GateDecision, word: str) -> None:
+        """A refusal, another artifact and another champion each stop the promotion, with exit code 3."""
+        with pytest.raises(Refused, match=word) as refusal:
+            check_promotion(make_version(1), decision, None)
+        assert refusal.value.exit_code == 3
+
+
+def test_commit_of_a_checkout(tmp_path: Path) -> None:
+    """The commit is named in full, a changed tree is marked, and outside Git there is none."""
+    assert commit_of(tmp_path) is None
+    (tmp_path / "file").write_text("one")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "file"], [*who, "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    commit = commit_of(tmp_path)
+    assert commit is not None
+    assert len(commit) == 40
+    (tmp_path / "file").write_text("two")
+    assert commit_of(tmp_path) == commit + "+"

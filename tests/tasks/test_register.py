@@ -1,0 +1,348 @@
+"""The MLflow door on a real SQLite store: idempotent registration, promotion, rollback, retrieval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeloop.artifact import Artifact, load_artifact
+from edgeloop.card import Card
+from edgeloop.config import Config, TrackingSection
+from edgeloop.dataset import DatasetVersion
+from edgeloop.errors import BadInput, Refused
+from edgeloop.files import sha256
+from edgeloop.measures import BenchmarkReport, Candidate, ClassScore, EvaluationReport, GateDecision, GateRow, Latency
+from models.checkpoint import RECORD, Checkpoint
+from tasks.register import champion, champion_candidate, list_versions, promote, register, rollback
+
+pytestmark = pytest.mark.integration
+
+CARD = Card(name="sample", architecture="yolov8n.yaml")
+NAMES = ("scratch", "dent")
+
+
+def make_artifact(folder: Path, word: str, precision: Any) -> Artifact:
+    """A real ONNX file that adds nothing to its input; `word` makes its bytes unique."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    ports = [helper.make_tensor_value_info(port, TensorProto.FLOAT, [1, 3, 32, 32]) for port in ("images", "out")]
+    graph = helper.make_graph([helper.make_node("Identity", ["images"], ["out"])], word, ports[:1], ports[1:])
+    path = folder / f"{word}-{precision}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    made = Artifact(
+        path=path, sha256=sha256(path), precision=precision, imgsz=32, names=NAMES, thresholds=(0.3, 0.4), card="sample"
+    )
+    made.save_sidecar()
+    return made
+
+
+def make_report(artifact: Artifact, audit: str, value: float) -> EvaluationReport:
+    score = ClassScore(
+        name="scratch", truths=9, ap50=value, ap50_95=value / 2, threshold=0.3, precision=0.9, recall=0.8
+    )
+    return EvaluationReport(
+        artifact_id=artifact.id, precision=artifact.precision, audit=audit, runtime="onnxruntime", frames=20,
+        map50=value, map50_95=value / 2, classes=(score,), false_positives_per_1000_frames=1.0,
+        missed_per_1000_frames=2.0, predictions=artifact.path.with_suffix(".parquet"),
+    )  # fmt: skip
+
+
+def make_benchmark(artifact: Artifact, p99: float) -> BenchmarkReport:
+    spent = Latency(p50=p99 / 2, p90=p99 * 0.9, p99=p99, maximum=p99 * 2)
+    return BenchmarkReport(
+        artifact_id=artifact.id, precision=artifact.precision, device="cpu", machine="test", instructions=(),
+        runtime="onnxruntime", threads=1, batch=1, timed_frames=700, total=spent, preprocess=spent, inference=spent,
+        postprocess=spent, frames_per_second=50.0, memory_mb=100.0, size_mb=1.5, throttled=None,
+    )  # fmt: skip
+
+
+def make_candidate(folder: Path, word: str, quality: float = 0.8) -> Candidate:
+    folder.mkdir(parents=True, exist_ok=True)
+    shipped, reference = make_artifact(folder, word, "int8"), make_artifact(folder, word + "-whole", "fp32")
+    checkpoint = folder / "checkpoint.pt"
+    checkpoint.write_bytes(word.encode())
+    Checkpoint(path=checkpoint, sha256=sha256(checkpoint), names=NAMES, epochs=1, curve=()).save(folder / RECORD)
+    return Candidate(
+        shipped=shipped,
+        reference=reference,
+        checkpoint=checkpoint,
+        evaluations=tuple(
+            make_report(one, audit, value)
+            for one, value in ((shipped, quality), (reference, quality / 0.9))
+            for audit in ("clean", "drifted")
+        ),
+        benchmarks=(make_benchmark(shipped, 8.0), make_benchmark(reference, 16.0)),
+    )
+
+
+def make_decision(candidate: Candidate, over: Candidate | None = None, passed: bool = True) -> GateDecision:
+    row = GateRow(check="map50 on clean", value="0.80", limit="0.50", passed=passed, reason="measured on 20 frames.")
+    return GateDecision(
+        artifact_id=candidate.shipped.id, champion_id=over.shipped.id if over else None, passed=passed, rows=(row,)
+    )
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> DatasetVersion:
+    return DatasetVersion(
+        root=tmp_path / "snapshot", md5="0" * 32, names=NAMES, frames={"train": 9, "val": 3, "audit": 0}, boxes={}
+    )
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with its tables made: making them takes seconds, copying them does not."""
+    config = Config(root=tmp_path_factory.mktemp("empty"))
+    assert list_versions(config) == ()
+    return config.workspace.var / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def config(tmp_path: Path, empty_registry: Path) -> Config:
+    config = Config(root=tmp_path)
+    folder = config.workspace.var / "mlflow"
+    folder.mkdir(parents=True)
+    (folder / "mlflow.db").write_bytes(empty_registry.read_bytes())
+    return config
+
+
+@pytest.fixture
+def add(config: Config, version: DatasetVersion, tmp_path: Path) -> Callable[..., tuple[Candidate, GateDecision, Any]]:
+    """Register a candidate; returns it with its decision and version."""
+
+    def one(word: str, over: Candidate | None = None, passed: bool = True) -> tuple[Candidate, GateDecision, Any]:
+        candidate = make_candidate(tmp_path / word, word)
+        decision = make_decision(candidate, over, passed)
+        return candidate, decision, register.fn(candidate, decision, version, CARD, config)
+
+    return one
+
+
+def client_of(config: Config) -> Any:
+    import mlflow
+
+    mlflow.set_tracking_uri(config.workspace.tracking_uri)
+    return mlflow.MlflowClient()
+
+
+class TestRegister:
+    def test_version_says_what_was_measured(self, add: Any) -> None:
+        """The version carries the shipped file's accuracy, latency, size and loss, and what the gate said."""
+        candidate, _, made = add("one")
+        assert (made.version, made.gate, made.aliases) == (1, "passed", ("challenger",))
+        assert (made.artifact_id, made.precision) == (candidate.shipped.id, "int8")
+        assert made.metrics == pytest.approx({
+            "map50": 0.8, "map50_95": 0.4, "int8_loss": 0.1, "size_mb": 1.5,
+            "audit.clean/map50": 0.8, "audit.clean/map50_95": 0.4, "audit.clean/ap50.scratch": 0.8,
+            "audit.clean/int8_loss": 0.1,
+            "audit.drifted/map50": 0.8, "audit.drifted/map50_95": 0.4, "audit.drifted/ap50.scratch": 0.8,
+            "audit.drifted/int8_loss": 0.1,
+            "device.cpu.onnxruntime/p50_ms": 4.0, "device.cpu.onnxruntime/p99_ms": 8.0,
+            "device.cpu.onnxruntime/memory_mb": 100.0,
+        })  # fmt: skip
+
+    def test_twins_are_compared_side_by_side(self, add: Any, config: Config) -> None:
+        """INT8 and FP32 are two logged models of one run with equal metric names; the run's are the shipped one's."""
+        _, _, made = add("one")
+        client = client_of(config)
+        run = client.get_run(made.run_id)
+        twins = client.search_logged_models([run.info.experiment_id])
+        found = {twin.params["precision"]: {m.key: m.value for m in twin.metrics}["map50"] for twin in twins}
+        assert found == pytest.approx({"int8": 0.8, "fp32": 0.8 / 0.9})
+        assert run.data.metrics["map50"] == pytest.approx(0.8)
+        assert run.info.status == "FINISHED"
+
+    def test_run_holds_everything_needed_to_go_on(self, add: Any, config: Config, version: DatasetVersion) -> None:
+        """Records, checkpoint and the pointer to the data are artifacts of the run."""
+        _, _, made = add("one")
+        client = client_of(config)
+        listed = {file.path for folder in ("", "checkpoint") for file in client.list_artifacts(made.run_id, folder)}
+        assert listed >= {"candidate.json", "decision.json", "card.json", "data.dvc", "checkpoint/checkpoint.pt"}
+        (data,) = client.get_run(made.run_id).inputs.dataset_inputs
+        assert version.md5 in data.dataset.source
+
+    def test_twice_is_once(self, add: Any, config: Config) -> None:
+        """The same candidate and decision are the same version; another decision about it is another."""
+        candidate, _, first = add("one")
+        assert add("one")[2] == first
+        assert add("one", over=candidate)[2].version == 2
+
+    def test_refused_candidate_is_kept_without_an_alias(self, add: Any) -> None:
+        """What the gate refused is on record, and nothing points at it."""
+        _, _, made = add("bad", passed=False)
+        assert (made.gate, made.aliases) == ("refused", ())
+
+    def test_changed_file_is_refused(self, config: Config, version: DatasetVersion, tmp_path: Path) -> None:
+        """A file that is not the one that was measured is not registered."""
+        candidate = make_candidate(tmp_path / "one", "one")
+        candidate.shipped.path.write_bytes(b"other")
+        with pytest.raises(BadInput, match="has content"):
+            register.fn(candidate, make_decision(candidate), version, CARD, config)
+
+    def test_logged_file_is_the_file_and_opens_in_mlflow(self, add: Any, config: Config) -> None:
+        """The registry holds the very bytes that were measured, and MLflow's own loader opens them by alias."""
+        import mlflow.onnx
+
+        candidate, decision, made = add("one")
+        promote.fn(made, decision, config)
+        client_of(config)
+        model = mlflow.onnx.load_model(f"models:/{config.tracking.model}@champion")
+        assert model.graph.name == "one"
+        fetched = champion.fn(config)
+        assert fetched is not None
+        assert fetched.path.read_bytes() == candidate.shipped.path.read_bytes()
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing in the door catches it."""
+
+
+class Fragile:
+    """A client that dies before its n-th call."""
+
+    def __init__(self, client: Any, calls: list[int]) -> None:
+        self._client, self._calls = client, calls
+
+    def __getattr__(self, name: str) -> Any:
+        if self._calls[0] == 0:
+            raise Killed
+        self._calls[0] -= 1
+        return getattr(self._client, name)
+
+
+def test_killed_between_any_two_calls_one_version_comes_out(
+    config: Config, version: DatasetVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Registering and promoting, killed before every single call to MLflow in turn, end in one version each."""
+    import mlflow
+
+    real, attempt, kills = mlflow.MlflowClient, 0, 0
+    while True:
+        attempt += 1
+        candidate = make_candidate(tmp_path / f"c{attempt}", f"c{attempt}")
+        over = champion.fn(config)
+        decision = make_decision(candidate).model_copy(update={"champion_id": over.id if over else None})
+
+        def both(candidate: Candidate = candidate, decision: GateDecision = decision) -> Any:
+            return promote.fn(register.fn(candidate, decision, version, CARD, config), decision, config)
+
+        left = [attempt - 1]
+        monkeypatch.setattr(mlflow, "MlflowClient", lambda: Fragile(real(), left))  # noqa: B023
+        try:
+            both()
+        except Killed:
+            kills += 1
+        monkeypatch.setattr(mlflow, "MlflowClient", real)
+        made = both()
+        assert made.version == attempt
+        assert made.aliases == ("champion",)
+        if left[0] > 0:
+            break
+    assert kills > 20
+    assert len(list_versions(config)) == attempt
+    assert len(client_of(config).search_logged_models(["1"])) == 2 * attempt
+
+
+class TestPromote:
+    def test_champion_and_previous(self, add: Any, config: Config) -> None:
+        """Promotion moves `champion`, keeps the one before as `previous`, and the challenger is none any more."""
+        one, said_one, first = add("one")
+        assert promote.fn(first, said_one, config).aliases == ("champion",)
+        _, said_two, second = add("two", over=one)
+        assert promote.fn(second, said_two, config).aliases == ("champion",)
+        assert [(v.version, v.aliases) for v in list_versions(config)] == [(2, ("champion",)), (1, ("previous",))]
+
+    def test_twice_changes_nothing(self, add: Any, config: Config) -> None:
+        """Promoting the champion again is no error and keeps `previous`."""
+        one, said_one, first = add("one")
+        promote.fn(first, said_one, config)
+        _, said_two, second = add("two", over=one)
+        assert promote.fn(second, said_two, config) == promote.fn(second, said_two, config)
+        assert [v.aliases for v in list_versions(config)] == [("champion",), ("previous",)]
+
+    def test_refused_by_the_gate(self, add: Any, config: Config) -> None:
+        """What the gate refused is not promoted; the reason is the gate's."""
+        _, decision, made = add("bad", passed=False)
+        with pytest.raises(Refused, match=r"map50 on clean is 0\.80"):
+            promote.fn(made, decision, config)
+        assert champion.fn(config) is None
+
+    def test_decision_about_another_artifact(self, add: Any, config: Config) -> None:
+        """A decision promotes the artifact it is about and no other."""
+        _, _, one = add("one")
+        _, about_two, _ = add("two")
+        with pytest.raises(Refused, match="decision is about artifact"):
+            promote.fn(one, about_two, config)
+
+    def test_decision_against_a_former_champion(self, add: Any, config: Config) -> None:
+        """A comparison with yesterday's champion does not unseat today's."""
+        one, said_one, first = add("one")
+        _, said_two, second = add("two")
+        promote.fn(first, said_one, config)
+        with pytest.raises(Refused, match=f"champion now is {one.shipped.id}"):
+            promote.fn(second, said_two, config)
+
+
+class TestRollback:
+    def test_one_step_back_and_another(self, add: Any, config: Config) -> None:
+        """Each rollback goes to the champion before; before the first there is nothing."""
+        over = None
+        for word in ("one", "two", "three"):
+            candidate, decision, made = add(word, over=over)
+            promote.fn(made, decision, config)
+            over = candidate
+        assert [rollback(config).version for _ in range(2)] == [2, 1]
+        with pytest.raises(Refused, match="no previous champion"):
+            rollback(config)
+        assert [v.aliases for v in list_versions(config)] == [(), (), ("champion",)]
+
+
+class TestChampion:
+    def test_none_before_the_first_promotion(self, add: Any, config: Config) -> None:
+        """An empty registry and one with a challenger alone have no champion."""
+        assert champion.fn(config) is None
+        add("one")
+        assert champion.fn(config) is None
+
+    def test_candidate_comes_back_whole_on_an_empty_disk(self, add: Any, config: Config) -> None:
+        """With the local files gone, both files, their thresholds and the trusted checkpoint come back."""
+        candidate, decision, made = add("one")
+        promote.fn(made, decision, config)
+        for file in candidate.shipped.path.parent.iterdir():
+            file.unlink()
+        back = champion_candidate.fn(config)
+        assert back is not None
+        assert load_artifact(back.shipped.path).thresholds == (0.3, 0.4)
+        assert back.reference.verify().precision == "fp32"
+        assert back.checkpoint.read_bytes() == b"one"
+        assert Checkpoint.load(back.checkpoint.with_name(RECORD)).sha256 == sha256(back.checkpoint)
+        assert back.shipped.path.is_relative_to(config.workspace.artifacts)
+
+    def test_damaged_download_is_noticed(self, add: Any, config: Config) -> None:
+        """A downloaded file that changed on disk is refused, not deployed."""
+        _, decision, made = add("one")
+        promote.fn(made, decision, config)
+        fetched = champion.fn(config)
+        assert fetched is not None
+        fetched.path.write_bytes(b"other")
+        with pytest.raises(BadInput, match="has content"):
+            champion.fn(config)
+
+
+def test_unreachable_server_is_one_sentence(tmp_path: Path) -> None:
+    """A tracking server that does not answer is the user's to start."""
+    config = Config(root=tmp_path, tracking=TrackingSection(uri="http://127.0.0.1:9"))
+    with pytest.raises(BadInput, match="does not answer"):
+        list_versions(config)
+
+
+def test_telemetry_is_off(config: Config) -> None:
+    """MLflow reports usage to nobody."""
+    list_versions(config)
+    from mlflow.telemetry.utils import is_telemetry_disabled
+
+    assert is_telemetry_disabled()
