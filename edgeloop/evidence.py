@@ -35,13 +35,13 @@ class Evidence:
         return next((one for one in mine if one.audit_digest == scored.digest), mine[0] if mine else None)
 
     def benchmark(self, artifact: Artifact, device: str) -> BenchmarkReport | None:
-        """The latest single-frame benchmark of a file on a device."""
+        """The single-frame benchmark of a file on a device, in its fastest runtime: what a device with `auto` runs."""
         mine = [
             one
             for one in self.candidate.benchmarks
             if (one.artifact_id, one.device, one.batch) == (artifact.id, device, 1)
         ]
-        return mine[-1] if mine else None
+        return min(mine, key=lambda one: one.total.p50) if mine else None
 
 
 def collect(candidate: Candidate, audits: Sequence[AuditFrames]) -> Evidence:

@@ -69,7 +69,7 @@ def match(detections: Sequence[Detections], truths: Sequence[Truths], class_coun
     kept = [seen.select(np.argsort(-seen.scores, kind="stable")[:MAXIMUM_DETECTIONS]) for seen in detections]
     for index, (seen, truth) in enumerate(zip(kept, truths, strict=True)):
         frames.append(np.full(len(seen), index, np.int64))
-        hits.append(match_frame(seen, truth))
+        hits.append(match_frame(seen, truth)[0])
         counts[index] = np.bincount(truth.classes, minlength=class_count)
     scores = np.concatenate([seen.scores for seen in kept] or [np.zeros(0, np.float32)])
     order = np.argsort(-scores, kind="stable")
@@ -82,8 +82,8 @@ def match(detections: Sequence[Detections], truths: Sequence[Truths], class_coun
     )
 
 
-def match_frame(seen: Detections, truth: Truths) -> Bools:
-    """Hits (N, 10) of one frame's detections, which are sorted by score.
+def match_frame(seen: Detections, truth: Truths) -> tuple[Bools, Bools]:
+    """Hits (N, 10) of one frame's detections, which are sorted by score, and which truths (G, 10) were found.
 
     A detection takes the free truth of its class with the highest IoU at or above the limit; of equal ones the last.
     """
@@ -99,7 +99,7 @@ def match_frame(seen: Detections, truth: Truths) -> Bools:
         found = np.flatnonzero(open_overlaps.max(axis=1) > 0)
         hits[row, found] = True
         taken[found, best[found]] = True
-    return hits
+    return hits, taken.T
 
 
 def join(parts: Sequence[Matches]) -> Matches:

@@ -238,6 +238,15 @@ def test_another_device_is_not_the_target() -> None:
     ]  # fmt: skip
 
 
+def test_the_fastest_runtime_is_judged() -> None:
+    """A benchmark has one report a runtime; the device runs the fastest, so that one must keep the limits."""
+    shipped = CHALLENGER.candidate.shipped
+    quick, slow = benchmark(shipped, p50=5.0, runtime="openvino"), benchmark(shipped, p50=50.0)
+    decision = decide(changed(benchmarks=(quick, slow)), CHAMPION, SCORED, PROFILE, CARD)
+    assert decision.passed
+    assert "openvino" in next(row.value for row in decision.rows if row.check == "measured on its target")
+
+
 def test_slower_int8_is_told_but_does_not_refuse() -> None:
     """INT8 may be slower than FP32 on a processor without int8 dot products: information, not a verdict."""
     shipped, reference = CHALLENGER.candidate.shipped, CHALLENGER.candidate.reference

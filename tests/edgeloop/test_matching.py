@@ -17,15 +17,18 @@ def boxes(*corners: tuple[float, float, float, float]) -> np.ndarray:
 def test_the_better_scored_detection_takes_the_truth() -> None:
     """Greedy by score: the second box on the same object is a false positive even when it fits better."""
     seen = Detections(boxes((0, 0, 10, 9), (0, 0, 10, 10)), np.array([0.9, 0.8], np.float32), np.zeros(2, np.int64))
-    hits = match_frame(seen, Truths(boxes((0, 0, 10, 10)), np.zeros(1, np.int64)))
+    hits, found = match_frame(seen, Truths(boxes((0, 0, 10, 10)), np.zeros(1, np.int64)))
     assert hits[:, 0].tolist() == [True, False]
     assert hits[:, 9].tolist() == [False, True]  # at IoU 0.95 the first one does not count and leaves the truth free
+    assert found.all()
 
 
 def test_a_detection_of_another_class_finds_nothing() -> None:
     """Classes are matched apart."""
     seen = Detections(boxes((0, 0, 10, 10)), np.array([0.9], np.float32), np.array([1]))
-    assert not match_frame(seen, Truths(boxes((0, 0, 10, 10)), np.array([0]))).any()
+    hits, found = match_frame(seen, Truths(boxes((0, 0, 10, 10)), np.array([0])))
+    assert not hits.any()
+    assert not found.any()
 
 
 @pytest.mark.parametrize("limit", range(len(IOU_LIMITS)))
@@ -33,7 +36,7 @@ def test_an_overlap_equal_to_the_limit_counts(limit: int) -> None:
     """COCO asks for IoU at or above the limit: 13 of 20 pixels meets 0.65, and the next limit is not met."""
     width = round(IOU_LIMITS[limit] * 20)
     seen = Detections(boxes((0, 0, width, 1)), np.array([0.9], np.float32), np.array([0]))
-    hits = match_frame(seen, Truths(boxes((0, 0, 20, 1)), np.array([0])))
+    hits, _ = match_frame(seen, Truths(boxes((0, 0, 20, 1)), np.array([0])))
     assert hits[0].tolist() == [index <= limit for index in range(len(IOU_LIMITS))]
 
 
