@@ -60,6 +60,12 @@ class FileQueue:
         self.folder = folder
         self.name = f"file queue {folder.name}"
 
+    def __enter__(self) -> FileQueue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held open."""
+
     def push(self, tasks: Sequence[QueueTask], names: Sequence[str]) -> PushReport:
         with exclusive(self.folder / ".lock", self.name):
             check_names(self.name, names, self._state().names)

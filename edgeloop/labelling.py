@@ -96,7 +96,11 @@ class QueueStatus(Record):
 
 
 class Queue(Protocol):
-    """Where people label. A pull repeats what was not acknowledged, so a crash in between loses no label."""
+    """Where people label, in a `with` block. A pull repeats what was not acknowledged, so a crash loses no label."""
+
+    def __enter__(self) -> Queue: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def push(self, tasks: Sequence[QueueTask], names: Sequence[str]) -> PushReport:
         """Add the tasks that are not there yet."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -33,7 +34,7 @@ def open_queue(config: Config) -> Queue:
         from tasks.label_studio import open_label_studio
 
         return open_label_studio(config)
-    return FileQueue(config.workspace.queue / config.queue.project)
+    return FileQueue(config.workspace.queue / quote(config.queue.project, safe=" "))
 
 
 @stage(cache=False)
@@ -45,7 +46,8 @@ def push_labels(selection: Selection, window: LogSlice, artifact: Artifact, conf
     """
     log = window.model_copy(update={"artifact_id": artifact.id}).read()
     images = find_images(selection, log, config.workspace.store, config.workspace.var / "frames")
-    return open_queue(config).push(queue_tasks(selection, log, images), artifact.names)
+    with open_queue(config) as queue:
+        return queue.push(queue_tasks(selection, log, images), artifact.names)
 
 
 @stage(cache=False)
@@ -68,19 +70,22 @@ def simulate_labels(truth: Path, config: Config) -> int:
 @stage(cache=False)
 def pull_labels(config: Config) -> PullReport:
     """What people changed since the last acknowledged pull. Repeats itself until `acknowledge_labels`."""
-    return open_queue(config).pull()
+    with open_queue(config) as queue:
+        return queue.pull()
 
 
 @stage(cache=False)
 def acknowledge_labels(report: PullReport, config: Config) -> None:
     """Say that the labels of this report are in the data set: the next pull brings only what changed after it."""
-    open_queue(config).acknowledge(report)
+    with open_queue(config) as queue:
+        queue.acknowledge(report)
 
 
 @stage(cache=False)
 def labels_status(config: Config) -> QueueStatus:
     """How far the queue is."""
-    return open_queue(config).status()
+    with open_queue(config) as queue:
+        return queue.status()
 
 
 def find_images(selection: Selection, log: pa.Table, store: str, folder: Path) -> dict[str, Path]:
