@@ -16,6 +16,7 @@ import numpy as np
 
 from edgeloop.boxes import Floats
 from edgeloop.edge.machine import instructions, machine
+from edgeloop.edge.openvino_qdq import fold_pairs
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.record import Record
@@ -99,6 +100,7 @@ class OpenVino:
 
         self._core = openvino.Core()
         self._model = self._core.read_model(path)
+        fold_pairs(self._model)
         self._partial = openvino.PartialShape
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
