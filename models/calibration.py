@@ -112,16 +112,21 @@ def _trait_matrix(frames: Sequence[CalibrationFrame]) -> npt.NDArray[np.float64]
 
 
 class Reach:
-    """A histogram of one tensor's magnitudes whose width doubles when a larger one comes; merging bins is exact."""
+    """How far one tensor reaches: a histogram of its magnitudes, and the mean of each channel.
+
+    The histogram's width doubles when a larger magnitude comes; merging bins is exact.
+    """
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.counts = np.zeros(BINS, np.int64)
         self.limit = SMALLEST_LIMIT
         self.maximum = 0.0
+        self._channel_sums: npt.NDArray[np.float64] | float = 0.0
+        self._pixels = 0
 
     def add(self, values: npt.NDArray[np.float32]) -> None:
-        """Count the magnitudes of `values`, any shape.
+        """Count the magnitudes of `values`, (N, channels, H, W) or any other shape without channel means.
 
         Raises:
             BadInput: one of them is not a finite number.
@@ -134,6 +139,14 @@ class Reach:
         self.maximum = max(self.maximum, top)
         magnitudes *= np.float32(BINS / self.limit)  # a power of two: exact
         self.counts += np.bincount(magnitudes.astype(np.int32), minlength=BINS)
+        if values.ndim == 4:
+            self._channel_sums = self._channel_sums + values.sum(axis=(0, 2, 3), dtype=np.float64)
+            self._pixels += values.size // values.shape[1]
+
+    @property
+    def channel_means(self) -> npt.NDArray[np.float64]:
+        """(channels,) mean over frames and pixels."""
+        return np.asarray(self._channel_sums) / self._pixels
 
     def _widen(self, top: float) -> None:
         while top >= self.limit:

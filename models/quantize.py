@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from edgeloop.artifact import Artifact
 from edgeloop.card import QuantizeCard
 from edgeloop.errors import BadInput, Refused
@@ -102,7 +105,62 @@ def insert_qdq(graph: Graph, reach: dict[str, Reach], card: QuantizeCard) -> byt
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
-        return serialise(load_graph(Path(folder) / "int8.onnx").model)
+        quantized = load_graph(Path(folder) / "int8.onnx")
+    correct_biases(quantized, Graph(model), reach)
+    return serialise(quantized.model)
+
+
+def correct_biases(quantized: Graph, original: Graph, reach: dict[str, Reach]) -> None:
+    """Take out of each convolution's bias what rounding its weights adds to its mean output, in place.
+
+    The shift of an output channel is the sum over its weights of rounding error x mean of the input channel. Source:
+    Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2.
+    """
+    from onnx import numpy_helper
+
+    floats = {name_of(node): node for node in original.nodes if node.op_type == "Conv"}
+    for node in quantized.nodes:
+        weights = _dequantized_weights(quantized, node) if node.op_type == "Conv" else None
+        if weights is None:
+            continue
+        wanted = original.constants[floats[node.name].input[1]]
+        means = reach[floats[node.name].input[0]].channel_means
+        bias = quantized.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(wanted), np.float32)
+        corrected = (bias + mean_shift(wanted - weights, means)).astype(np.float32)
+        del node.input[2:]
+        node.input.append(f"{node.name}.corrected_bias")  # a name of its own: equal biases may have shared one tensor
+        quantized.model.graph.initializer.append(numpy_helper.from_array(corrected, node.input[2]))
+    _drop_unread_initializers(quantized.model)
+
+
+def mean_shift(error: npt.NDArray[np.float64], means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What an error in a convolution's weights adds to the mean of each output channel, away from the border.
+
+    Args:
+        error: (out, in / groups, height, width).
+        means: (in,) mean of each input channel.
+    """
+    groups = len(means) // error.shape[1]
+    grouped = error.sum(axis=(2, 3)).reshape(groups, -1, error.shape[1])
+    shift: npt.NDArray[np.float64] = np.einsum("goi,gi->go", grouped, means.reshape(groups, -1)).ravel()
+    return shift
+
+
+def _dequantized_weights(graph: Graph, convolution: Any) -> npt.NDArray[np.float64] | None:
+    """The weights that an INT8 convolution computes with; None for a float one."""
+    source = graph.producers.get(convolution.input[1])
+    if source is None or source.op_type != "DequantizeLinear":
+        return None
+    stored, scale = graph.constants[source.input[0]], graph.constants[source.input[1]]
+    weights: npt.NDArray[np.float64] = stored.astype(np.float64) * scale.reshape(-1, 1, 1, 1)
+    return weights
+
+
+def _drop_unread_initializers(model: Any) -> None:
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def refuse_violations(path: Path, card: QuantizeCard) -> None:
@@ -121,8 +179,6 @@ def refuse_violations(path: Path, card: QuantizeCard) -> None:
 
 
 def _range(threshold: float) -> tuple[Any, Any]:
-    import numpy as np
-
     return np.array(-threshold, np.float32), np.array(threshold, np.float32)
 
 

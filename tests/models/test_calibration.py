@@ -60,6 +60,15 @@ def test_order_of_frames_does_not_matter() -> None:
     np.testing.assert_array_equal(forward.counts, backward.counts)
 
 
+def test_channel_means_are_those_of_all_values() -> None:
+    """Fed frame by frame, the means are those over all frames and pixels of each channel."""
+    values = np.random.default_rng(0).normal(0, 1, (6, 5, 4, 3)).astype(np.float32)
+    reach = Reach()
+    for frame in values:
+        reach.add(frame[None])
+    np.testing.assert_allclose(reach.channel_means, values.mean(axis=(0, 2, 3)), rtol=1e-5)
+
+
 def test_entropy_clips_a_lonely_outlier() -> None:
     """One value at a hundred times the spread of the rest does not set the scale; without it hardly anything is cut."""
     values = np.random.default_rng(0).normal(0, 1, 200_000).astype(np.float32)

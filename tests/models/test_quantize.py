@@ -9,13 +9,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 from edgeloop.artifact import Artifact, load_artifact
 from edgeloop.card import QuantizeCard
 from edgeloop.errors import BadInput, Refused
 from edgeloop.qdq import check_qdq
-from models.quantize import quantize
-from tests.detectors import SIDE, float_detector, save_artifact
+from models.calibration import read_inputs
+from models.quantize import mean_shift, quantize
+from tests.detectors import SIDE, float_detector, replace_initializer, save_artifact
 
 CARD = QuantizeCard(frames=12)
 
@@ -52,6 +54,36 @@ def test_result_passes_the_checker_and_agrees_with_fp32(
     array = np.random.default_rng(1).random((1, 3, SIDE, SIDE), np.float32)
     wanted, got = run(fp32.path, array), run(int8.path, array)
     assert 0 < np.abs(wanted - got).mean() < 0.05 * np.abs(wanted).mean()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_bias_correction_takes_out_the_mean_shift(groups: int) -> None:
+    """The shift is the difference of the mean outputs of two convolutions that differ in their weights, grouped too."""
+    import torch
+
+    random = np.random.default_rng(groups)
+    error = random.normal(0, 1, (8, 4 // groups, 3, 3))
+    array = random.normal(2, 1, (1, 4, 1, 1)) * np.ones((1, 4, 9, 9))  # flat channels: the border does not matter
+    output = torch.nn.functional.conv2d(torch.from_numpy(array), torch.from_numpy(error), groups=groups)
+    np.testing.assert_allclose(mean_shift(error, array.mean(axis=(0, 2, 3))), output.mean((0, 2, 3)).numpy())
+
+
+def test_mean_output_is_kept(images: list[Path], tmp_path: Path) -> None:
+    """Weights that all round downwards would pull the mean logit down; the corrected biases hold it."""
+    model = float_detector()
+    weights = next(numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == "body.weight")
+    scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
+    steps = np.round(weights / scale)
+    steps = np.where(np.abs(steps) < 127, steps + 0.49, steps)
+    replace_initializer(model, "body.weight", (steps * scale).astype(np.float32))
+    card = CARD.model_copy(update={"calibration": "minmax"})
+    fp32 = save_artifact(tmp_path, model)
+    int8 = quantize(fp32, images, card, tmp_path / "int8.onnx")
+    wanted, got = (
+        np.mean([run(path, array.copy())[0, 4:].mean() for array in read_inputs(images, SIDE)])
+        for path in (fp32.path, int8.path)
+    )
+    assert abs(wanted - got) < 5e-4
 
 
 def test_record_travels_with_the_file(fp32: Artifact, images: list[Path], tmp_path: Path) -> None:
