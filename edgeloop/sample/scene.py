@@ -1,0 +1,149 @@
+"""The five folders that the loop plays with: a labelled set, and a clean and a drifted production side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import cv2
+from pydantic import Field
+
+from edgeloop.formats import yolo
+from edgeloop.frames import Label, Split
+from edgeloop.record import Record
+from edgeloop.sample.camera import Image
+
+Subset = Literal["labelled", "stream-clean", "stream-drifted", "audit-clean", "audit-drifted"]
+SUBSETS: tuple[Subset, ...] = ("labelled", "stream-clean", "stream-drifted", "audit-clean", "audit-drifted")
+SCENE_FILE = "scene.json"
+JPEG_QUALITY = 92
+
+
+class SampleSize(Record):
+    """How much is generated.
+
+    Attributes:
+        train, val: labelled frames on each side.
+        stream: frames of each stream.
+        audit: frames of each audit set.
+        side: of the square pictures, pixels.
+    """
+
+    train: int = Field(ge=8)
+    val: int = Field(ge=4)
+    stream: int = Field(ge=20)
+    audit: int = Field(ge=12)
+    side: int = Field(default=192, ge=96)
+
+
+DEMO = SampleSize(train=340, val=80, stream=600, audit=320)
+TINY = SampleSize(train=48, val=16, stream=120, audit=48)
+SIZES: dict[str, SampleSize] = {"demo": DEMO, "tiny": TINY}
+
+
+class SubsetCount(Record):
+    """What one sub-set holds.
+
+    Attributes:
+        frames: photographs.
+        empty: those of them without a label.
+        boxes: labels by class name.
+    """
+
+    frames: int
+    empty: int
+    boxes: dict[str, int]
+
+
+class Scene(Record):
+    """Five YOLO-layout sub-sets under one root. The labels of the streams are for the simulated labeler alone.
+
+    Attributes:
+        root: the folder; `scene.json` in it is this record.
+        names: class names, index is the class id.
+        source: "generated", or "held-back" from a user's labelled set.
+        seed: what everything follows from.
+        counts: what each sub-set holds.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    source: Literal["generated", "held-back"]
+    seed: int
+    counts: dict[Subset, SubsetCount]
+
+    def folder(self, subset: Subset) -> Path:
+        """The folder of a sub-set: data.yaml, images/ and labels/; those of `labelled` hold train/ and val/."""
+        return self.root / subset
+
+    @property
+    def labelled(self) -> Path:
+        return self.folder("labelled")
+
+    @property
+    def stream_clean(self) -> Path:
+        return self.folder("stream-clean")
+
+    @property
+    def stream_drifted(self) -> Path:
+        return self.folder("stream-drifted")
+
+    @property
+    def audit_clean(self) -> Path:
+        return self.folder("audit-clean")
+
+    @property
+    def audit_drifted(self) -> Path:
+        return self.folder("audit-drifted")
+
+
+def load_scene(root: Path) -> Scene:
+    """The scene that `generate` or `hold_back` wrote; the folder may have moved.
+
+    Raises:
+        BadInput: there is none.
+    """
+    return Scene.load(root / SCENE_FILE).model_copy(update={"root": root})
+
+
+class SubsetWriter:
+    """Writes one sub-set frame by frame and counts what it wrote.
+
+    Args:
+        folder: of the sub-set; made when it is missing.
+        names: class names.
+    """
+
+    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
+        self.folder, self.names = folder, names
+        self.frames, self.empty = 0, 0
+        self.boxes = dict.fromkeys(names, 0)
+        self.sides: dict[Split, None] = {}
+
+    def add(self, name: str, picture: Image, labels: tuple[Label, ...], split: Split | None = None) -> None:
+        """Write one photograph, (H, W, 3) uint8 BGR, under the file name `name` with its labels."""
+        side = split or ""
+        if split:
+            self.sides[split] = None
+        for kind in ("images", "labels"):
+            (self.folder / kind / side).mkdir(parents=True, exist_ok=True)
+        image = self.folder / "images" / side / name
+        _write_image(image, picture)
+        height, width = picture.shape[:2]
+        text = self.folder / "labels" / side / f"{image.stem}.txt"
+        text.write_text(yolo.label_text(labels, width, height), encoding="utf-8")
+        self.frames, self.empty = self.frames + 1, self.empty + (not labels)
+        for label in labels:
+            self.boxes[self.names[label.class_id]] += 1
+
+    def close(self) -> SubsetCount:
+        """Write data.yaml; returns what the sub-set holds."""
+        text = yolo.yaml_text(self.names, list(self.sides))
+        (self.folder / "data.yaml").write_text(text, encoding="utf-8")
+        return SubsetCount(frames=self.frames, empty=self.empty, boxes=self.boxes)
+
+
+def _write_image(target: Path, picture: Image) -> None:
+    """Encode and write; OpenCV's own writer reports a full disk as nothing but False."""
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if target.suffix.lower() in (".jpg", ".jpeg") else []
+    target.write_bytes(cv2.imencode(target.suffix, picture, parameters)[1].tobytes())
