@@ -9,10 +9,12 @@ one would change every version that holds the file. Where the file system can, t
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import shutil
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -61,9 +63,7 @@ def commit_version(config: Config, state: str = "") -> DatasetVersion:
             return _snapshot(place, _version_of(place, state, found))
         if not found:
             raise BadInput(f"{printable(place.data)} holds no data set; run `edgeloop ingest` on a labelled set first.")
-        with _repository(place) as repo:
-            md5 = _patiently(lambda: _add(repo, place))
-            _patiently(lambda: _push(repo, place))
+        md5 = _patiently(lambda: _add_and_push(place))
     return _snapshot(place, md5)
 
 
@@ -126,10 +126,12 @@ def _version_of(place: Workspace, state: str, found: str) -> str:
 @contextmanager
 def _repository(place: Workspace) -> Iterator[Repo]:
     """The workspace as a DVC repository of its own, initialised when it is not one; an outer one is never used."""
+    from dvc.repo import Repo
+
     no_scm = not (place.root / ".git").exists()
     folder = place.root / ".dvc"
     if not (folder / "config").is_file():
-        _quiet_dvc().init(str(place.root), no_scm=no_scm, force=True).close()
+        Repo.init(str(place.root), no_scm=no_scm, force=True).close()
     if not (folder / "config.local").exists():  # for people who call `dvc` here; what runs here holds it in memory
         write_text(folder / "config.local", _as_ini(_settings(place, no_scm=no_scm)))
     with _open(place.root, place, no_scm=no_scm) as repo:
@@ -138,19 +140,11 @@ def _repository(place: Workspace) -> Iterator[Repo]:
 
 def _open(root: Path, place: Workspace, *, no_scm: bool) -> Repo:
     """The repository at `root` with the workspace's cache and remote."""
+    from dvc.repo import Repo
+
     site = place.var / "dvc-site"
     site.mkdir(parents=True, exist_ok=True, mode=0o700)  # DVC opens what it makes below it to every user
-    return _quiet_dvc()(str(root), config=_settings(place, no_scm=no_scm))
-
-
-def _quiet_dvc() -> type[Repo]:
-    """DVC without analytics and without its chatter, which it prints among our results on stdout."""
-    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
-    from dvc import repo
-
-    logging.getLogger("dvc").setLevel(logging.WARNING)
-    door: type[Repo] = repo.Repo
-    return door
+    return Repo(str(root), config=_settings(place, no_scm=no_scm))
 
 
 def _settings(place: Workspace, *, no_scm: bool) -> dict[str, Any]:
@@ -172,16 +166,15 @@ def _as_ini(settings: dict[str, Any]) -> str:
     return "\n".join(line for section in lines for line in section) + "\n"
 
 
-def _add(repo: Repo, place: Workspace) -> str:
+def _add_and_push(place: Workspace) -> str:
     if place.pointer.exists() and _pointed(place.pointer) is None:
         place.pointer.unlink()  # DVC writes it in place: a killed `add` may leave half a file
-    (added,) = repo.add(str(place.data))
-    return str(added.outs[0].hash_info.value).removesuffix(".dir")
-
-
-def _push(repo: Repo, place: Workspace) -> None:
-    with _said_plainly(f"the DVC remote {place.dvc_remote} did not take the data; check the address and the rights"):
+    with _said_plainly(f"DVC could not take in {printable(place.data)}"), _repository(place) as repo:
+        (added,) = repo.add(str(place.data))
+    refusal = f"the DVC remote {place.dvc_remote} did not take the data; check the address and the rights"
+    with _said_plainly(refusal), _repository(place) as repo:
         repo.push(targets=[str(place.pointer)])
+    return str(added.outs[0].hash_info.value).removesuffix(".dir")
 
 
 def _pointed(pointer: Path) -> str | None:
@@ -214,10 +207,8 @@ def _lay_out(place: Workspace, md5: str, out: Path) -> None:
     bench = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.tmp"
     bench.mkdir(parents=True)
     try:
-        _quiet_dvc().init(str(bench), no_scm=True).close()
         write_text(bench / "data.dvc", f"outs:\n- md5: {md5}.dir\n  hash: md5\n  path: data\n")
-        with _open(bench, place, no_scm=True) as repo:
-            _patiently(lambda: _check_out(repo, place, md5))
+        _patiently(lambda: _check_out(bench, place, md5))
         for path in (bench / "data").rglob("*"):
             if path.is_file():
                 path.chmod(0o444)
@@ -226,37 +217,83 @@ def _lay_out(place: Workspace, md5: str, out: Path) -> None:
         shutil.rmtree(bench, ignore_errors=True)
 
 
-def _check_out(repo: Repo, place: Workspace, md5: str) -> None:
+def _check_out(bench: Path, place: Workspace, md5: str) -> None:
     from dvc.exceptions import CheckoutError
+    from dvc.repo import Repo
 
-    try:
-        repo.checkout()
-    except CheckoutError:  # the cache was emptied, `dvc gc` does it: the remote has every version
-        with _said_plainly(f"neither the cache nor the DVC remote {place.dvc_remote} holds the version {md5}"):
-            repo.pull()
+    absent = f"neither the cache nor the DVC remote {place.dvc_remote} holds the version {md5}"
+    with _said_plainly(absent):
+        Repo.init(str(bench), no_scm=True, force=True).close()
+        with _open(bench, place, no_scm=True) as repo:
+            try:
+                repo.checkout()
+            except CheckoutError:  # the cache was emptied, `dvc gc` does it: the remote has every version
+                repo.pull()
 
 
 @contextmanager
 def _said_plainly(sentence: str) -> Iterator[None]:
+    """Run DVC without analytics and chatter, and say what went wrong in one sentence instead of its log.
+
+    Raises:
+        BadInput: the sentence with DVC's reason.
+        OSError: the disk is full.
+    """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
 
-    try:
-        yield
-    except LockError:
-        raise
-    except (DvcException, OSError) as error:
-        if is_full_disk(error):
+    with _listening() as heard:
+        try:
+            yield
+        except LockError:
             raise
-        raise BadInput(f"{sentence} ({' '.join(str(error).split())}).") from error
+        except (DvcException, OSError, sqlite3.OperationalError) as error:
+            reason = next((said for said in heard if is_full_disk(said)), heard[0] if heard else error)
+            if is_full_disk(error) or is_full_disk(reason) or _is_full_sqlite(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise BadInput(f"{sentence} ({' '.join(str(reason).split())}).") from error
+
+
+def _is_full_sqlite(error: BaseException) -> bool:
+    """DVC keeps its state in SQLite, whose error for a full disk is not the operating system's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+class _Ear(logging.Handler):
+    """Collects the exceptions that are logged; DVC logs one traceback for each file and raises only their number."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.heard: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1]:
+            self.heard.append(record.exc_info[1])
+
+
+@contextmanager
+def _listening() -> Iterator[list[BaseException]]:
+    """DVC's loggers say nothing while the block runs; on stdout they would stand among our results."""
+    ear = _Ear()
+    loggers = [logging.getLogger(name) for name in ("dvc", "dvc_data", "dvc_objects")]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [ear], False
+    try:
+        yield ear.heard
+    finally:
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
 
 
 def _patiently(work: Callable[[], T]) -> T:
-    """Do DVC work, and wait while another DVC process holds the repository.
+    """Do DVC work, again when another DVC process held the repository.
 
     Raises:
         BadInput: it is still held after a minute.
     """
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     from dvc.lock import LockError
 
     deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
