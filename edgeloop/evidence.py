@@ -11,7 +11,7 @@ from edgeloop.bootstrap import frame_weights
 from edgeloop.boxes import Ints
 from edgeloop.evaluation import match_audit
 from edgeloop.matching import Matches, join
-from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport
+from edgeloop.measures import Candidate
 from edgeloop.predictions import load_predictions
 
 RESAMPLES = 1000
@@ -28,20 +28,6 @@ class Evidence:
     candidate: Candidate
     shipped: Mapping[str, Matches]
     reference: Mapping[str, Matches]
-
-    def report(self, artifact: Artifact, scored: Scored) -> EvaluationReport | None:
-        """What was measured of a file on a set, whatever the set held then."""
-        mine = [one for one in self.candidate.evaluations if (one.artifact_id, one.audit) == (artifact.id, scored.name)]
-        return next((one for one in mine if one.audit_digest == scored.digest), mine[0] if mine else None)
-
-    def benchmark(self, artifact: Artifact, device: str) -> BenchmarkReport | None:
-        """The single-frame benchmark of a file on a device, in its fastest runtime: what a device with `auto` runs."""
-        mine = [
-            one
-            for one in self.candidate.benchmarks
-            if (one.artifact_id, one.device, one.batch) == (artifact.id, device, 1)
-        ]
-        return min(mine, key=lambda one: one.total.p50) if mine else None
 
 
 def collect(candidate: Candidate, audits: Sequence[AuditFrames]) -> Evidence:

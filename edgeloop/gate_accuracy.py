@@ -43,7 +43,7 @@ def _files(evidence: Evidence) -> list[Artifact]:
 
 
 def _mismatch(evidence: Evidence, artifact: Artifact, scored: Scored, who: str) -> str | None:
-    report = evidence.report(artifact, scored)
+    report = evidence.candidate.report_on(artifact.id, scored.name)
     name = f"the {who}'s {artifact.precision} file {artifact.id}"
     if report is None:
         return f"{name} was not measured on {scored.name}"

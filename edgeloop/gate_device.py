@@ -12,7 +12,7 @@ from edgeloop.measures import BenchmarkReport, GateRow
 
 def device_rows(challenger: Evidence, profile: DeviceProfile) -> list[GateRow]:
     """Measured there at all, p99, frame rate, memory and size."""
-    report = challenger.benchmark(challenger.candidate.shipped, profile.name)
+    report = challenger.candidate.benchmark_on(challenger.candidate.shipped.id, profile.name)
     rows = [measured_on_target(report, profile), *(_limit_row(report, limit) for limit in _limits(profile))]
     comparison = precision_comparison(challenger, profile)
     return rows + ([comparison] if comparison else [])
@@ -79,8 +79,9 @@ def _limit_row(report: BenchmarkReport | None, asked: Limit) -> GateRow:
 
 def precision_comparison(challenger: Evidence, profile: DeviceProfile) -> GateRow | None:
     """For information: how fast the shipped precision is against FP32 on this target."""
-    shipped, reference = challenger.candidate.shipped, challenger.candidate.reference
-    ours, theirs = challenger.benchmark(shipped, profile.name), challenger.benchmark(reference, profile.name)
+    candidate = challenger.candidate
+    shipped, reference = candidate.shipped, candidate.reference
+    ours, theirs = (candidate.benchmark_on(one.id, profile.name) for one in (shipped, reference))
     if shipped.id == reference.id or ours is None or theirs is None:
         return None
     ratio = theirs.total.p50 / ours.total.p50

@@ -145,3 +145,13 @@ class Candidate(Record):
     evaluations: tuple[EvaluationReport, ...]
     benchmarks: tuple[BenchmarkReport, ...]
     thresholds: ThresholdReport | None = None
+
+    def report_on(self, artifact_id: str, audit: str) -> EvaluationReport | None:
+        """What was measured of one of the files on an audit set."""
+        mine = (one for one in self.evaluations if (one.artifact_id, one.audit) == (artifact_id, audit))
+        return next(mine, None)
+
+    def benchmark_on(self, artifact_id: str, device: str) -> BenchmarkReport | None:
+        """The single-frame benchmark of a file on a device, in its fastest runtime: what a device with `auto` runs."""
+        mine = [one for one in self.benchmarks if (one.artifact_id, one.device, one.batch) == (artifact_id, device, 1)]
+        return min(mine, key=lambda one: one.total.p50, default=None)

@@ -53,7 +53,7 @@ def scoring_halves(terms: Terms) -> list[AuditFrames]:
 
 def _option(evidence: Evidence, artifact: Artifact, scored: Sequence[Scored], profile: DeviceProfile) -> Option:
     """One file with its benchmark on the target and its loss; a loss that was not measured is infinite."""
-    benchmark = evidence.benchmark(artifact, profile.name)
+    benchmark = evidence.candidate.benchmark_on(artifact.id, profile.name)
     if artifact.id == evidence.candidate.reference.id:
         return Option(artifact, benchmark, 0.0)
     ours, theirs = pool(evidence.shipped, scored), pool(evidence.reference, scored)

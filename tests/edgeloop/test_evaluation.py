@@ -20,7 +20,7 @@ from edgeloop.predictions import load_predictions, renumber
 from tests import scenes
 from tests.audits import colour_artifact, write_audit
 
-PROFILE = DeviceProfile(name="cpu")
+PROFILE = DeviceProfile(name="cpu", runtimes=("onnxruntime",))
 
 
 @pytest.fixture

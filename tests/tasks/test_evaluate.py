@@ -19,7 +19,7 @@ from tasks.gate import Terms, choose, gate
 from tasks.thresholds import thresholds
 from tests.audits import colour_artifact, write_audit
 
-PROFILE = DeviceProfile(name="cpu")
+PROFILE = DeviceProfile(name="cpu", runtimes=("onnxruntime",))
 
 
 @pytest.fixture
