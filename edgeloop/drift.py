@@ -83,6 +83,11 @@ class RetrainDecision(Record):
         """The payload of `edgeloop.drift.detected`: strings, numbers and lists only, every field present."""
         return {"schema_version": self.SCHEMA_VERSION, **self.model_dump(mode="json")}
 
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the retrain flow, as prefect.yaml takes them from the event's payload."""
+        event = self.to_event()
+        return {name: event[name] for name in ("reason", "artifact_id", "score", "columns")}
+
     @classmethod
     def from_event(cls, payload: Mapping[str, Any]) -> RetrainDecision:
         """The decision that an event carries.
@@ -156,17 +161,23 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     if not windows:
         return "not-enough-frames", planned.refusal
-    drifted = sum(window.drifted for window in windows)
     if run:
         worst = sorted((c for c in windows[run[-1]].columns if c.drifted), key=_excess, reverse=True)
         named = ", ".join(f"{c.column} {c.value:.2f} (limit {c.limit:.2f})" for c in worst[:3])
         return "drift", f"{named} in {len(run)} consecutive windows of {windows[run[-1]].frames} frames."
-    if drifted and len(windows) < settings.persistence:
-        return (
-            "not-enough-frames",
-            f"{drifted} of {len(windows)} windows drifted; an alarm needs {settings.persistence} in a row.",
-        )
-    return "no-drift", f"{drifted} of {len(windows)} windows drifted; an alarm needs {settings.persistence} in a row."
+    unjudged = [c for c in windows[-1].columns if c.reason]
+    blind = (
+        f" {len(unjudged)} columns could not be judged; {unjudged[0].column}: {unjudged[0].reason}." if unjudged else ""
+    )
+    if all(len(window.columns) - _unjudged(window) < settings.minimum_columns for window in windows):
+        return "not-enough-frames", f"fewer than {settings.minimum_columns} columns could be judged.{blind}"
+    drifted = sum(window.drifted for window in windows)
+    told = f"{drifted} of {len(windows)} windows drifted; an alarm needs {settings.persistence} in a row.{blind}"
+    return "not-enough-frames" if drifted and len(windows) < settings.persistence else "no-drift", told
+
+
+def _unjudged(window: WindowDrift) -> int:
+    return sum(bool(column.reason) for column in window.columns)
 
 
 def _excess(column: ColumnDrift) -> float:

@@ -59,9 +59,10 @@ class Features:
         keep = [np.flatnonzero(self.camera == camera)[-max(1, int(scale * n)) :] for camera, n in counts.items()]
         return self.rows(np.sort(np.concatenate(keep)))
 
-    def series(self, rows: npt.NDArray[np.int64]) -> list[Values]:
-        """The finite values of each column at these rows."""
-        return [values[rows][np.isfinite(values[rows])] for values in self.columns.values()]
+    def series(self, name: str, parts: Sequence[npt.NDArray[np.int64]]) -> list[Values]:
+        """The finite values of a column, for each part of the rows."""
+        values = self.columns[name]
+        return [values[rows][np.isfinite(values[rows])] for rows in parts]
 
 
 def thin(frames: Features, stride: int) -> Features:

@@ -39,44 +39,47 @@ class Runs:
     Attributes:
         frames: per camera, the (N_c,) rows of the reference in order of time.
         window: per camera, how many frames the window holds.
-        block: frames resampled together.
     """
 
     frames: tuple[Indices, ...]
     window: tuple[int, ...]
-    block: int
 
-    def draw(self, random: np.random.Generator, draws: int, sizes: tuple[int, ...]) -> Indices:
+    def draw(self, random: np.random.Generator, draws: int, sizes: tuple[int, ...], block: int) -> Indices:
         """Rows of `draws` resamples with `sizes` frames of each camera, in circular blocks: (draws, sum(sizes))."""
         parts = []
         for frames, size in zip(self.frames, sizes, strict=True):
-            starts = random.integers(0, frames.size, (draws, -(-size // self.block)))
-            steps = (starts[:, :, None] + np.arange(self.block)) % frames.size
+            starts = random.integers(0, frames.size, (draws, -(-size // block)))
+            steps = (starts[:, :, None] + np.arange(block)) % frames.size
             parts.append(frames[steps.reshape(draws, -1)[:, :size]])
         return np.concatenate(parts, axis=1)
 
 
-def chance_limits(columns: Mapping[str, Values], runs: Runs, rate: float, seed: int) -> dict[str, float]:
+def chance_limits(
+    columns: Mapping[str, Values], blocks: Mapping[str, int], runs: Runs, rate: float, seed: int
+) -> dict[str, float]:
     """Per column, the effect that a window from the reference's own process exceeds with probability `rate`.
 
     Both sides are resampled, since the reference is a sample too. NaN are left out, as Evidently leaves them out.
 
     Args:
         columns: (N,) values of the reference.
-        runs: its cameras and the window's share of each.
+        blocks: per column, frames resampled together.
+        runs: the reference's cameras and the window's share of each.
         rate: false alarms per column and window, 0..0.5.
         seed: of the resampling; equal seeds give equal limits.
     """
-    random = np.random.default_rng(seed)
     sizes = tuple(frames.size for frames in runs.frames)
     draws = max(MINIMUM_DRAWS, int(np.ceil(DRAWS_PER_TAIL / rate)))
     chunk = max(1, CELLS_AT_ONCE // (sum(sizes) + sum(runs.window)))
     effects: dict[str, list[Values]] = {name: [] for name in columns}
-    for start in range(0, draws, chunk):
-        count = min(chunk, draws - start)
-        reference, window = runs.draw(random, count, sizes), runs.draw(random, count, runs.window)
-        for name, values in columns.items():
-            effects[name].append(resampled_effects(values, reference, window))
+    for block in sorted(set(blocks.values())):
+        random = np.random.default_rng([seed, block])
+        alike = [name for name in columns if blocks[name] == block]
+        for start in range(0, draws, chunk):
+            count = min(chunk, draws - start)
+            reference, window = (runs.draw(random, count, side, block) for side in (sizes, runs.window))
+            for name in alike:
+                effects[name].append(resampled_effects(columns[name], reference, window))
     return {name: float(np.quantile(np.concatenate(found), 1 - rate)) for name, found in effects.items()}
 
 

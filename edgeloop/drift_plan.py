@@ -15,6 +15,7 @@ from edgeloop.errors import BadInput
 
 MAXIMUM_REFERENCE = 4000  # frames compared; more only costs time: 4,000 know a mean to 1.6 % of a standard deviation
 MAXIMUM_WINDOWS = 24
+MINIMUM_BLOCKS = 6  # of a camera in the reference; fewer hold too little news to know what chance does
 WINDOWS_IN_REFERENCE = 5  # thinning never leaves the reference fewer than this many windows
 
 
@@ -127,12 +128,21 @@ def _cut(frames: Features, settings: DriftSection) -> list[Features]:
     return [frames.rows(slice(*span)) for span in spans if span[1] - span[0] >= settings.minimum_frames]
 
 
+@dataclass(frozen=True)
+class _Calibration:
+    """Limits by column, how many frames of a column are resampled together, and the shortest camera's frames."""
+
+    limits: dict[str, float]
+    blocks: dict[str, int]
+    shortest: int
+
+
 class _Limits:
     """Limits are calibrated once per camera mix, to the nearest 5 % of a window."""
 
     def __init__(self, settings: DriftSection) -> None:
         self.settings = settings
-        self.found: dict[tuple[tuple[str, int], ...], dict[str, float]] = {}
+        self.found: dict[tuple[tuple[str, int], ...], _Calibration] = {}
 
     def compare(self, reference: Features, window: Features) -> Comparison:
         counts = {camera: int((window.camera == camera).sum()) for camera in sorted(set(window.camera.tolist()))}
@@ -141,23 +151,31 @@ class _Limits:
         matched = reference.matching(counts)
         if mix not in self.found:
             self.found[mix] = self._calibrate(matched, dict(mix))
-        unjudged = {name: reason for name in matched.columns if (reason := self._unjudged(matched, window, name))}
-        limits = {name: limit for name, limit in self.found[mix].items() if name not in unjudged}
-        return Comparison(window, matched, limits, unjudged)
+        found = self.found[mix]
+        reasons = {name: self._unjudged(matched, window, name, found) for name in matched.columns}
+        limits = {name: limit for name, limit in found.limits.items() if not reasons[name]}
+        return Comparison(window, matched, limits, {name: reason for name, reason in reasons.items() if reason})
 
-    def _calibrate(self, reference: Features, counts: dict[str, int]) -> dict[str, float]:
+    def _calibrate(self, reference: Features, counts: dict[str, int]) -> _Calibration:
         frames = tuple(np.flatnonzero(reference.camera == camera) for camera in counts)
-        lengths = [block_length(series) for rows in frames for series in reference.series(rows)]
-        runs = Runs(frames, tuple(counts.values()), max(lengths, default=1))
-        rate, seed = self.settings.false_alarm_rate, self.settings.seed
-        chance = chance_limits(reference.columns, runs, rate, seed)
-        return {name: max(self.settings.floor, limit) for name, limit in chance.items()}
+        blocks = {name: max(map(block_length, reference.series(name, frames))) for name in reference.columns}
+        runs = Runs(frames, tuple(counts.values()))
+        chance = chance_limits(reference.columns, blocks, runs, self.settings.false_alarm_rate, self.settings.seed)
+        limits = {name: max(self.settings.floor, limit) for name, limit in chance.items()}
+        return _Calibration(limits, blocks, min(rows.size for rows in frames))
 
-    def _unjudged(self, reference: Features, window: Features, name: str) -> str:
+    def _unjudged(self, reference: Features, window: Features, name: str, found: _Calibration) -> str:
+        """Why a column cannot be judged; empty when it can."""
         before, now = (side.columns[name][np.isfinite(side.columns[name])] for side in (reference, window))
         least = self.settings.minimum_frames // 2
         if min(before.size, now.size) < least:
             return f"{before.size} values in the reference and {now.size} in the window; expected {least} in each"
         if before.min() == before.max():
             return "constant in the reference, so there is no spread to measure a change by"
+        needed = MINIMUM_BLOCKS * found.blocks[name]
+        if found.shortest < needed:
+            return (
+                f"frames resemble each other over some {found.blocks[name]} frames; expected a reference of at least "
+                f"{needed} frames of each camera, it has {found.shortest}"
+            )
         return ""

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 from edgeloop.artifact import Artifact
 from edgeloop.config import Config
-from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import BadInput
 from edgeloop.log_slice import LogSlice
-from edgeloop.manifest import read_manifest
-from edgeloop.selection import FlagKind, Known, Selection, select
+from edgeloop.selection import Known, Selection, select
 from tasks.stage import stage
-
-
-def know(dataset: DatasetVersion, queued: Iterable[str] = (), flags: dict[str, FlagKind] | None = None) -> Known:
-    """What is known before choosing, from a version of the data set, the queue's frame ids and operators' flags.
-
-    Raises:
-        BadInput: the version has no manifest.
-    """
-    labelled = {row.frame_id for row in read_manifest(dataset.root)}
-    return Known(
-        training_boxes=tuple(dataset.boxes["train"][name] for name in dataset.names),
-        taken=tuple(sorted(labelled | set(queued))),
-        flags=tuple(sorted((flags or {}).items())),
-    )
 
 
 @stage(cache=False)

@@ -66,8 +66,8 @@ def test_blocks_are_as_long_as_neighbours_resemble_each_other() -> None:
 
 def test_block_is_a_run_of_one_camera() -> None:
     """Every drawn block holds consecutive frames of one camera, and every camera has its share."""
-    runs = Runs((np.arange(0, 60, 2), np.arange(1, 60, 2)), (10, 20), 5)
-    drawn = runs.draw(np.random.default_rng(0), 50, runs.window)
+    runs = Runs((np.arange(0, 60, 2), np.arange(1, 60, 2)), (10, 20))
+    drawn = runs.draw(np.random.default_rng(0), 50, runs.window, 5)
     assert drawn.shape == (50, 30)
     assert (drawn[:, :10] % 2 == 0).all()
     assert (drawn[:, 10:] % 2 == 1).all()
@@ -81,8 +81,8 @@ def test_limit_is_exceeded_at_the_rate_it_is_made_for() -> None:
     asked, alarms = 0.05, []
     for seed in range(100):
         values = random.normal(size=200)
-        runs = Runs((np.arange(200),), (60,), 1)
-        limit = chance_limits({"x": values}, runs, asked, seed)["x"]
+        runs = Runs((np.arange(200),), (60,))
+        limit = chance_limits({"x": values}, {"x": 1}, runs, asked, seed)["x"]
         alarms.append(effect(values, random.normal(size=60)) > limit)
     assert 0.01 < np.mean(alarms) < 0.10
 
@@ -134,6 +134,17 @@ def test_too_few_frames_are_not_judged(reference: pa.Table) -> None:
         assert not decide(report).retrain
 
 
+def test_a_reference_too_short_for_its_memory_is_not_judged_by() -> None:
+    """Neighbours that resemble each other for a minute: a reference of a minute says nothing about the next one."""
+    sticky = synthetic_log(300, 1, memory=0.98)
+    report = assess(sticky, synthetic_log(300, 2, memory=0.98, start=LATER), SETTINGS)
+    assert report.verdict == "no-drift"
+    reasons = {column.column: column.reason for column in report.columns}
+    assert "expected a reference of at least" in reasons["brightness"]
+    assert "could not be judged" in report.reason
+    assert reasons["detections"] == ""
+
+
 def test_a_camera_that_falls_silent_is_no_drift(reference: pa.Table) -> None:
     """Cameras differ; the reference is compared with the same camera mix."""
     frames = later(600)
@@ -179,7 +190,8 @@ def test_frames_without_boxes_have_no_mean_score() -> None:
     assert (columns["detections"] == 0).all()
     report = assess(empty, empty, SETTINGS)
     reasons = {column.column: column.reason for column in report.columns}
-    assert report.verdict == "no-drift"
+    assert report.verdict == "not-enough-frames"
+    assert "fewer than 2 columns" in report.reason
     assert "0 values in the reference" in reasons["mean_score"]
     assert "constant" in reasons["detections"]
 

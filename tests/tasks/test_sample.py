@@ -10,12 +10,10 @@ import pytest
 
 from edgeloop.artifact import Artifact
 from edgeloop.config import Config, SamplingSection
-from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import BadInput
 from edgeloop.log_slice import LogSlice
-from edgeloop.manifest import Row, write_manifest
 from edgeloop.selection import Known, Selection
-from tasks.sample import know, sample
+from tasks.sample import sample
 from tests.logs import START, synthetic_log, write_log
 
 ARTIFACT = Artifact(
@@ -65,14 +63,3 @@ def test_nothing_left_to_label_is_said(config: Config) -> None:
     ids = tuple(synthetic_log(80, 1).column("frame_id").to_pylist())
     with pytest.raises(BadInput, match="None of the 80 logged frames"):
         sample.fn(window(config), ARTIFACT, KNOWN.model_copy(update={"taken": ids}), config)
-
-
-def test_known_frames_come_from_data_set_queue_and_flags(tmp_path: Path) -> None:
-    """Training boxes by class id, and every id that must not be chosen again."""
-    row = Row("1" * 16, "images/train/1.jpg", "cam1", START, "g", "train", "import", "import", 9, 9, 0, "a", "b")
-    write_manifest(tmp_path, [row])
-    version = DatasetVersion(
-        root=tmp_path, md5="0" * 32, names=("a", "b"), frames={"train": 1}, boxes={"train": {"a": 7, "b": 2}}
-    )
-    known = know(version, ["2" * 16], {"3" * 16: "missed"})
-    assert known == Known(training_boxes=(7, 2), taken=("1" * 16, "2" * 16), flags=(("3" * 16, "missed"),))
