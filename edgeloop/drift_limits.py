@@ -112,7 +112,9 @@ def block_length(series: Values) -> int:
     """How many consecutive values to resample together, for one (N,) series.
 
     The automatic choice for the circular block bootstrap of Politis & White (2004), corrected by Patton, Politis &
-    White (2009): short for independent values, longer the more neighbours resemble each other.
+    White (2009): short for independent values, longer the more neighbours resemble each other. Where values swing back
+    (materials that take turns), their estimate of the long-run variance nears 0 and its block explodes; the reach of
+    the correlation is taken instead.
     """
     size = series.size
     centred = series - series.mean() if size else series
@@ -127,8 +129,8 @@ def block_length(series: Values) -> int:
     lags = np.arange(-min(2 * max(last, 1), longest), min(2 * max(last, 1), longest) + 1)
     taper = np.clip(2 * (1 - np.abs(lags) / max(lags[-1], 1)), 0, 1)  # flat-top lag window
     weighted = taper * covariance[np.abs(lags)]
+    if weighted.sum() <= variance:
+        return last + 1  # neighbours shun each other: short blocks give limits that are too wide, never too tight
     density = 4 / 3 * float(weighted.sum()) ** 2
     curvature = 2 * float((np.abs(lags) * weighted).sum()) ** 2
-    if density <= 0:
-        return longest
     return int(np.clip(np.ceil((curvature / density * size) ** (1 / 3)), 1, longest))

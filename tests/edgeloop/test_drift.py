@@ -60,6 +60,7 @@ def test_blocks_are_as_long_as_neighbours_resemble_each_other() -> None:
     random = np.random.default_rng(0)
     lengths = [block_length(autoregressive(random, 600, memory)) for memory in (0.0, 0.5, 0.9)]
     assert lengths[0] <= 4 < lengths[1] < lengths[2]
+    assert block_length(np.diff(random.normal(size=201))) <= 4
     assert block_length(np.ones(100)) == 1
     assert block_length(np.array([])) == 1
 
