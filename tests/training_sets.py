@@ -7,7 +7,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgeloop.card import Card
+
 SIDE = 64
+ARCHITECTURE = """
+nc: 2
+scales:
+  n: [0.33, 0.125, 128]
+backbone:
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 1, Conv, [128, 3, 2]]
+  - [-1, 1, Conv, [128, 3, 2]]
+head:
+  - [[2], 1, Detect, [nc]]
+"""
+
+
+def toy_card(folder: Path) -> Card:
+    """A detector of a few thousand weights with an architecture of its own."""
+    architecture = folder / "toyn.yaml"
+    architecture.write_text(ARCHITECTURE)
+    return Card(name="toy", architecture=str(architecture), imgsz=SIDE, batch=4, learning_rate=0.01)
 
 
 def write_set(root: Path, train: int, val: int) -> Path:

@@ -19,27 +19,12 @@ from edgeloop.errors import BadInput
 from models.checkpoint import Checkpoint, check_trusted, load_checkpoint_record
 from models.training_watch import Epoch
 from models.ultralytics_door import export_onnx, import_ultralytics, open_checkpoint, train
-from tests.training_sets import SIDE, write_set
-
-ARCHITECTURE = """
-nc: 2
-scales:
-  n: [0.33, 0.125, 128]
-backbone:
-  - [-1, 1, Conv, [64, 3, 2]]
-  - [-1, 1, Conv, [128, 3, 2]]
-  - [-1, 1, Conv, [128, 3, 2]]
-head:
-  - [[2], 1, Detect, [nc]]
-"""
+from tests.training_sets import SIDE, toy_card, write_set
 
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Card:
-    """A detector of a few thousand weights with an architecture of its own."""
-    architecture = tmp_path_factory.mktemp("card") / "toyn.yaml"
-    architecture.write_text(ARCHITECTURE)
-    return Card(name="toy", architecture=str(architecture), imgsz=SIDE, batch=4, learning_rate=0.01)
+    return toy_card(tmp_path_factory.mktemp("card"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,100 @@
+"""Stages train, export and quantize: where their files go, what those follow from, and what stays out of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeloop.artifact import load_artifact
+from edgeloop.card import Card, QuantizeCard
+from edgeloop.config import Config
+from edgeloop.dataset import DatasetVersion, describe
+from edgeloop.errors import BadInput
+from edgeloop.qdq import check_qdq
+from models.checkpoint import Checkpoint
+from tasks.export import export
+from tasks.quantize import quantize
+from tasks.train import train
+from tests.training_sets import SIDE, toy_card, write_set
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> DatasetVersion:
+    root = tmp_path_factory.mktemp("version")
+    write_set(root, train=10, val=4)
+    return describe(root, "a" * 32)
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Card:
+    toy = toy_card(tmp_path_factory.mktemp("card"))
+    return toy.model_copy(update={"epochs": 2, "challenger_epochs": 1, "quantize": QuantizeCard(frames=8)})
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return Config(root=tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="module")
+def champion(version: DatasetVersion, card: Card, config: Config) -> Checkpoint:
+    return train.fn(version, card, config)
+
+
+def test_checkpoint_lies_in_the_workspace(champion: Checkpoint, config: Config, version: DatasetVersion) -> None:
+    """The checkpoint is below `artifacts`, knows its version, and was trained for the card's epochs."""
+    assert champion.path.is_relative_to(config.workspace.artifacts / "checkpoints")
+    assert (champion.dataset_md5, champion.epochs) == (version.md5, 2)
+
+
+def test_challenger_continues_in_a_folder_of_its_own(
+    champion: Checkpoint, version: DatasetVersion, card: Card, config: Config
+) -> None:
+    """With a start the card's challenger epochs count, and the champion's folder is not touched."""
+    challenger = train.fn(version, card, config, champion.path)
+    assert (challenger.epochs, challenger.start_sha256) == (1, champion.sha256)
+    assert challenger.path != champion.path
+    assert champion.path.is_file()
+    assert train.fn(version, card, config, champion.path, 2).epochs == 2
+
+
+def test_export_and_quantize_name_what_they_follow_from(
+    champion: Checkpoint, version: DatasetVersion, card: Card, config: Config
+) -> None:
+    """Both artifacts carry checkpoint, card and version, and another calibration gets another file."""
+    fp32 = export.fn(champion, card, config)
+    int8 = quantize.fn(fp32, version, card, config)
+    for artifact in (fp32, int8):
+        assert load_artifact(artifact.path) == artifact
+        assert artifact.path.parent == config.workspace.artifacts
+        assert artifact.checkpoint_sha256 == champion.sha256
+        assert (artifact.card, artifact.dataset_md5) == ("toy", version.md5)
+    assert check_qdq(int8.path) == ()
+    other = card.model_copy(update={"quantize": QuantizeCard(frames=8, calibration="minmax")})
+    assert quantize.fn(fp32, version, other, config).path != int8.path
+
+
+def test_only_training_frames_are_calibrated_on(
+    champion: Checkpoint, card: Card, config: Config, tmp_path: Path
+) -> None:
+    """With other pictures on the validation side the result is the same; with others on the training side it is not."""
+    write_set(tmp_path, train=10, val=4)
+    whole = describe(tmp_path, "b" * 32)
+    fp32 = export.fn(champion, card, config)
+    wanted = quantize.fn(fp32, whole, card, config).path.read_bytes()
+    random = np.random.default_rng(0)
+    for side, changes in (("val", False), ("train", True)):
+        for image in (tmp_path / "images" / side).iterdir():
+            cv2.imwrite(str(image), random.integers(200, 255, (SIDE, SIDE, 3), dtype=np.uint8))
+        assert (quantize.fn(fp32, whole, card, config).path.read_bytes() != wanted) == changes
+
+
+def test_missing_start_is_bad_input(version: DatasetVersion, card: Card, config: Config, tmp_path: Path) -> None:
+    """A start that does not exist is refused by its name."""
+    with pytest.raises(BadInput, match=r"none\.pt"):
+        train.fn(version, card, config, tmp_path / "none.pt")
