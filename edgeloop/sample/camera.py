@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from edgeloop.boxes import Floats
-
-Image = npt.NDArray[np.uint8]
+from edgeloop.edge.frame import Image
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,28 +19,13 @@ from edgeloop.sample.defects import NAMES, Defect
 from edgeloop.sample.line import Part, photograph_part
 from edgeloop.sample.scene import SCENE_FILE, SUBSETS, SampleSize, Scene, Subset, SubsetCount, SubsetWriter
 from edgeloop.sample.texture import MATERIALS, Material
+from edgeloop.sample.timetable import severity_at, time_at
 
 # Share of each class among the boxes of every sub-set; the rare one is below 3 %.
 SHARES: dict[Defect, float] = {"scratch": 0.36, "pit": 0.33, "stain": 0.282, "crack": 0.028}
 # Share of frames with 0, 1, 2, … defects. A labelled set was put together by people, who leave empty frames out.
 PRODUCTION = (0.42, 0.21, 0.16, 0.12, 0.09)
 CURATED = (0.10, 0.27, 0.28, 0.20, 0.15)
-# Mondays of three weeks: labelled in the first, in order in the second, drifting in the third.
-STARTS: dict[Subset, datetime] = {
-    "labelled": datetime(2026, 3, 2, 6, tzinfo=timezone.utc),
-    "stream-clean": datetime(2026, 3, 9, 6, tzinfo=timezone.utc),
-    "audit-clean": datetime(2026, 3, 9, 14, tzinfo=timezone.utc),
-    "stream-drifted": datetime(2026, 3, 16, 6, tzinfo=timezone.utc),
-    "audit-drifted": datetime(2026, 3, 16, 14, tzinfo=timezone.utc),
-}
-PERIODS: dict[Subset, float] = {  # seconds between two frames of the line
-    "labelled": 420.0,
-    "stream-clean": 2.0,
-    "audit-clean": 90.0,
-    "stream-drifted": 2.0,
-    "audit-drifted": 90.0,
-}
-ONSET, SETTLED = 0.15, 0.25  # shares of the drifted stream at which the drift begins and is complete
 RUN = 6  # parts of one material in a row
 
 
@@ -102,19 +87,10 @@ def plan_subset(rng: np.random.Generator, subset: Subset, size: SampleSize) -> I
         yield Planned(
             part=Part(materials[index], tuple(next(kinds) for _ in range(numbers[index]))),
             camera=index % len(CAMERAS),
-            time=STARTS[subset] + timedelta(seconds=PERIODS[subset] * (index + float(rng.uniform(0, 0.2)))),
+            time=time_at(rng, subset, index),
             severity=severity_at(subset, index / frames),
             split=splits[index],
         )
-
-
-def severity_at(subset: Subset, progress: float) -> float:
-    """How far the line has drifted, 0..1, at a share `progress` of a sub-set's frames."""
-    if subset == "audit-drifted":
-        return 1.0
-    if subset == "stream-drifted":
-        return float(np.clip((progress - ONSET) / (SETTLED - ONSET), 0, 1))
-    return 0.0
 
 
 def _deck(rng: np.random.Generator, shares: Mapping[K, float], count: int) -> list[K]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeloop.edge.frame import Image
 from edgeloop.frames import Label
 from edgeloop.sample import defects, distractors, marks
-from edgeloop.sample.camera import Camera, Image, conditions, photograph
+from edgeloop.sample.camera import Camera, conditions, photograph
 from edgeloop.sample.defects import NAMES, Defect, Layer
 from edgeloop.sample.marks import Box
 from edgeloop.sample.texture import Material, surface

@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from edgeloop.boxes import Floats
+from edgeloop.edge.frame import Image
 from edgeloop.sample import marks, texture
 from edgeloop.sample.marks import Box, Points
 
 SHAPES: tuple[str, ...] = ("disc", "ring", "stroke", "branch", "blob", "plate")
-Image = npt.NDArray[np.uint8]
 
 
 def draw_scene(rng: np.random.Generator, size: int) -> tuple[Image, list[tuple[int, Box]]]:

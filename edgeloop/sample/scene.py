@@ -8,10 +8,10 @@ from typing import Literal
 import cv2
 from pydantic import Field
 
+from edgeloop.edge.frame import Image
 from edgeloop.formats import yolo
-from edgeloop.frames import Label, Split
+from edgeloop.frames import SPLITS, Label, LabelledFrame, Split
 from edgeloop.record import Record
-from edgeloop.sample.camera import Image
 
 Subset = Literal["labelled", "stream-clean", "stream-drifted", "audit-clean", "audit-drifted"]
 SUBSETS: tuple[Subset, ...] = ("labelled", "stream-clean", "stream-drifted", "audit-clean", "audit-drifted")
@@ -118,32 +118,41 @@ class SubsetWriter:
         self.folder, self.names = folder, names
         self.frames, self.empty = 0, 0
         self.boxes = dict.fromkeys(names, 0)
-        self.sides: dict[Split, None] = {}
+        self.sides: set[Split] = set()
 
     def add(self, name: str, picture: Image, labels: tuple[Label, ...], split: Split | None = None) -> None:
         """Write one photograph, (H, W, 3) uint8 BGR, under the file name `name` with its labels."""
-        side = split or ""
-        if split:
-            self.sides[split] = None
-        for kind in ("images", "labels"):
-            (self.folder / kind / side).mkdir(parents=True, exist_ok=True)
-        image = self.folder / "images" / side / name
-        _write_image(image, picture)
         height, width = picture.shape[:2]
-        text = self.folder / "labels" / side / f"{image.stem}.txt"
-        text.write_text(yolo.label_text(labels, width, height), encoding="utf-8")
+        self._write(name, _encoded(picture, Path(name).suffix.lower()), split)
+        self._label(name, labels, (width, height), split)
+
+    def copy(self, name: str, frame: LabelledFrame, split: Split | None = None) -> None:
+        """Write a frame's own bytes under the file name `name` with its labels."""
+        self._write(name, frame.frame.image.read_bytes(), split)
+        self._label(name, frame.labels, (frame.frame.width, frame.frame.height), split)
+
+    def _write(self, name: str, content: bytes, split: Split | None) -> None:
+        if split:
+            self.sides.add(split)
+        for kind in ("images", "labels"):
+            (self.folder / kind / (split or "")).mkdir(parents=True, exist_ok=True)
+        (self.folder / "images" / (split or "") / name).write_bytes(content)
+
+    def _label(self, name: str, labels: tuple[Label, ...], size: tuple[int, int], split: Split | None) -> None:
+        text = self.folder / "labels" / (split or "") / f"{Path(name).stem}.txt"
+        text.write_text(yolo.label_text(labels, *size), encoding="utf-8")
         self.frames, self.empty = self.frames + 1, self.empty + (not labels)
         for label in labels:
             self.boxes[self.names[label.class_id]] += 1
 
     def close(self) -> SubsetCount:
         """Write data.yaml; returns what the sub-set holds."""
-        text = yolo.yaml_text(self.names, list(self.sides))
+        text = yolo.yaml_text(self.names, [side for side in SPLITS if side in self.sides])
         (self.folder / "data.yaml").write_text(text, encoding="utf-8")
         return SubsetCount(frames=self.frames, empty=self.empty, boxes=self.boxes)
 
 
-def _write_image(target: Path, picture: Image) -> None:
-    """Encode and write; OpenCV's own writer reports a full disk as nothing but False."""
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if target.suffix.lower() in (".jpg", ".jpeg") else []
-    target.write_bytes(cv2.imencode(target.suffix, picture, parameters)[1].tobytes())
+def _encoded(picture: Image, suffix: str) -> bytes:
+    """The bytes of an image file; OpenCV's own writer would report a full disk as nothing but False."""
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix in (".jpg", ".jpeg") else []
+    return cv2.imencode(suffix, picture, parameters)[1].tobytes()
