@@ -11,9 +11,7 @@ from edgeloop.audit import AuditFrames
 from edgeloop.evidence import class_names, collect, pool
 from edgeloop.matching import Matches
 from edgeloop.measures import (
-    BenchmarkReport,
     Candidate,
-    EvaluationReport,
     GateDecision,
     OperatingPoint,
     ThresholdReport,
@@ -22,6 +20,7 @@ from edgeloop.predictions import load_predictions, renumber
 from edgeloop.reports.curves import HEIGHT, WIDTH, Plot, plots
 from edgeloop.reports.page import write_page
 from edgeloop.reports.pictures import Mistake, find_mistakes, worst
+from edgeloop.reports.rows import bars, class_rows, file_rows, set_row
 from edgeloop.thresholds import COMPARED, operating_point
 
 PICTURES = 10  # of each kind
@@ -34,50 +33,6 @@ class Judged:
     challenger: Candidate
     champion: Candidate | None
     decision: GateDecision
-
-
-@dataclass(frozen=True)
-class SetRow:
-    """What challenger and champion reach on one audit set."""
-
-    name: str
-    challenger: EvaluationReport | None
-    champion: EvaluationReport | None
-
-    @property
-    def gain(self) -> float | None:
-        """mAP50 gained."""
-        if self.challenger is None or self.champion is None:
-            return None
-        return self.challenger.map50 - self.champion.map50
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """One class on one audit set."""
-
-    audit: str
-    name: str
-    truths: int
-    challenger: float | None
-    champion: float | None
-
-    @property
-    def gain(self) -> float | None:
-        """AP50 gained."""
-        if self.challenger is None or self.champion is None:
-            return None
-        return self.challenger - self.champion
-
-
-@dataclass(frozen=True)
-class FileRow:
-    """One precision: accuracy on one audit set against FP32, and its benchmark in its fastest runtime."""
-
-    report: EvaluationReport
-    loss: float | None
-    benchmark: BenchmarkReport | None
-    shipped: bool
 
 
 def write_gate_report(path: Path, judged: Judged, audits: Sequence[AuditFrames], device: str) -> Path:
@@ -101,9 +56,9 @@ def write_gate_report(path: Path, judged: Judged, audits: Sequence[AuditFrames],
         decision=judged.decision,
         shipped=challenger.shipped,
         device=device,
-        sets=[_set_row(audit.name, challenger, champion) for audit in audits],
-        classes=_class_rows(challenger, champion),
-        files=_file_rows(challenger, device),
+        sets=[set_row(audit.name, challenger, champion) for audit in audits],
+        classes=class_rows(challenger, champion),
+        files=file_rows(challenger, device),
         bars=bars([one for one in challenger.benchmarks if one.device == device and one.batch == 1]),
         thresholds=challenger.thresholds,
         curves=curves,
@@ -113,73 +68,6 @@ def write_gate_report(path: Path, judged: Judged, audits: Sequence[AuditFrames],
         misses=worst(mistakes, PICTURES, missed=True),
         counts=(sum(not one.missed for one in mistakes), sum(one.missed for one in mistakes)),
     )
-
-
-def _set_row(name: str, challenger: Candidate, champion: Candidate | None) -> SetRow:
-    theirs = champion.report_on(champion.shipped.id, name) if champion else None
-    return SetRow(name, challenger.report_on(challenger.shipped.id, name), theirs)
-
-
-def _class_rows(challenger: Candidate, champion: Candidate | None) -> list[ClassRow]:
-    """Every class that has labels on a set, set by set."""
-    rows = []
-    for report in challenger.evaluations:
-        if report.artifact_id != challenger.shipped.id:
-            continue
-        other = champion.report_on(champion.shipped.id, report.audit) if champion else None
-        theirs = {score.name: score.ap50 for score in other.classes} if other else {}
-        rows += [
-            ClassRow(report.audit, score.name, score.truths, score.ap50, theirs.get(score.name))
-            for score in report.classes
-            if score.truths
-        ]
-    return rows
-
-
-def _file_rows(challenger: Candidate, device: str) -> list[FileRow]:
-    """Each measured precision on each set, the set's FP32 first."""
-    rows = []
-    for report in sorted(challenger.evaluations, key=lambda one: (one.audit, one.precision != "fp32")):
-        reference = challenger.report_on(challenger.reference.id, report.audit)
-        loss = 1 - report.map50_95 / reference.map50_95 if reference and reference.map50_95 else None
-        rows.append(
-            FileRow(
-                report=report,
-                loss=None if report.precision == "fp32" else loss,
-                benchmark=challenger.benchmark_on(report.artifact_id, device),
-                shipped=report.artifact_id == challenger.shipped.id,
-            )
-        )
-    return rows
-
-
-@dataclass(frozen=True)
-class Bar:
-    """Where one frame's time goes: medians in milliseconds, and widths in per cent of the longest bar."""
-
-    benchmark: BenchmarkReport
-    parts: tuple[tuple[str, float, float], ...]
-
-
-def bars(benchmarks: Sequence[BenchmarkReport]) -> list[Bar]:
-    """One bar for each artifact and runtime, the fastest first."""
-    longest = max((_sum_of_parts(one) for one in benchmarks), default=1.0)
-    ordered = sorted(benchmarks, key=lambda one: one.total.p50)
-    return [
-        Bar(one, tuple((name, value, value / longest * 100) for name, value in _parts(one).items())) for one in ordered
-    ]
-
-
-def _parts(report: BenchmarkReport) -> dict[str, float]:
-    return {
-        "preprocess": report.preprocess.p50,
-        "inference": report.inference.p50,
-        "postprocess": report.postprocess.p50,
-    }
-
-
-def _sum_of_parts(report: BenchmarkReport) -> float:
-    return sum(_parts(report).values())
 
 
 def _curves(judged: Judged, audits: Sequence[AuditFrames]) -> tuple[list[Plot], list[OperatingPoint]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,13 +16,20 @@ from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames, freeze, load
 from edgeloop.boxes import Detections
 from edgeloop.card import DeviceProfile, GateCard, ThresholdCard
+from edgeloop.dataset import DatasetVersion
+from edgeloop.demo import DemoResult
+from edgeloop.drift import ColumnDrift, DriftReport, RetrainDecision, WindowDrift
 from edgeloop.evidence import collect
 from edgeloop.gate import decide
 from edgeloop.matching import match
 from edgeloop.measures import Candidate
 from edgeloop.reports.curves import HEIGHT, WIDTH, plot_class, polyline
-from edgeloop.reports.gate import Judged, bars, write_gate_report
+from edgeloop.reports.demo import write_demo_report
+from edgeloop.reports.gate import Judged, write_gate_report
 from edgeloop.reports.pictures import SIDE, find_mistakes, worst
+from edgeloop.reports.rows import bars
+from edgeloop.retraining import RetrainResult
+from edgeloop.selection import Selected, Selection
 from edgeloop.thresholds import ThresholdReport
 from tasks.evaluate import evaluate
 from tasks.thresholds import thresholds
@@ -249,3 +257,71 @@ def test_bars_share_one_scale() -> None:
     assert [one.benchmark.total.p50 for one in drawn] == [2.0, 4.0]
     assert sum(width for _, _, width in drawn[1].parts) == pytest.approx(100)
     assert sum(width for _, _, width in drawn[0].parts) == pytest.approx(50)
+
+
+def drift_report(name: str, ratios: list[float]) -> DriftReport:
+    start = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
+    windows = tuple(
+        WindowDrift(
+            since=start + timedelta(hours=index),
+            until=start + timedelta(hours=index + 1),
+            frames=200,
+            reference_frames=300,
+            columns=(ColumnDrift(column="brightness", value=0.1 * ratio, limit=0.1, drifted=ratio > 1),),
+            drifted=ratio > 1,
+        )
+        for index, ratio in enumerate(ratios)
+    )
+    return DriftReport(
+        artifact_id="a" * 12, reference_frames=300, window_frames=200, windows=windows,
+        decisive=None, verdict="drift" if max(ratios) > 1 else "no-drift", reason=name,
+    )  # fmt: skip
+
+
+def demo_result(candidate: Candidate, audits: tuple[AuditFrames, ...], folder: Path, *, second: bool) -> DemoResult:
+    evidence, scored = collect(candidate, audits), [one.scored for one in audits]
+    first = decide(evidence, None, scored, PROFILE, GateCard()).model_copy(update={"report": folder / "gate-1.html"})
+    again = decide(evidence, evidence, scored, PROFILE, GateCard())
+    version = DatasetVersion(
+        root=folder, md5="c" * 32, names=NAMES, frames={"train": 40, "val": 10, "audit": 0}, boxes={}
+    )
+    calm, alarm = drift_report("stays", [0.2, 0.5]), drift_report("<b>light</b> fell", [0.4, 9.0, 2.0])
+    chosen = [
+        Selected(frame_id=f"f{index}", stratum=stratum, score=0.5, reason="r")
+        for index, stratum in enumerate(("uncertain", "uncertain", "rare", "audit"))
+    ]
+    rounds = {"outcome": "promoted", "dataset_md5": "c" * 32}
+    return DemoResult(
+        scene=folder,
+        versions=(version, version) if second else (version,),
+        first=RetrainResult(reason="the first detector", challenger=candidate, decision=first, **rounds),
+        calm=calm,
+        alarm=alarm,
+        decision=RetrainDecision(retrain=second, reason="brightness left its range", artifact_id="a" * 12),
+        selection=Selection(artifact_id="a" * 12, budget=4, candidates=90, frames=tuple(chosen), path=folder / "s.json")
+        if second
+        else None,
+        second=RetrainResult(reason="drift", challenger=candidate, champion=candidate, decision=again, **rounds)
+        if second
+        else None,
+    )
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_the_demo_page_tells_the_loop(
+    candidate: Candidate, audits: tuple[AuditFrames, ...], tmp_path: Path, second: bool
+) -> None:
+    """Both rounds, both streams, the labels and the links, escaped; without an alarm it ends after the first round."""
+    result = demo_result(candidate, audits, tmp_path, second=second)
+    path = write_demo_report(tmp_path / "reports" / "demo.html", result, "cpu")
+    html = path.read_text(encoding="utf-8")
+    page = Text(html)
+    words = " ".join("".join(page.words).split())
+    assert "<script" not in html
+    assert "<b>light</b> fell" in words
+    assert page.addresses == ["../gate-1.html"]
+    assert "9×" in words
+    assert ("the gate kept the first champion" in words) is second
+    assert ("nothing asked for retraining" in words) is not second
+    assert ("4 of 90" in words) is second
+    assert ("The gate, round 2" in words) is second
