@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from edgeloop.errors import BadInput
 from edgeloop.frames import Frame, Label
@@ -21,6 +21,8 @@ CONTROL, IMAGE = "label", "image"
 # One name for every artifact's proposals: Label Studio orders and pre-fills only tasks whose predictions carry the
 # project's model version, so a new name would drop every waiting task out of the order. The artifact is in the data.
 MODEL_VERSION = "edgeloop"
+FRAME_FACTS = ("camera", "time", "width", "height")
+TASK_FACTS = ("stratum", "score", "reason", "artifact_id")
 SHAPES = ("x", "points", "vertices", "rle", "format")  # keys of a region that draws something
 
 
@@ -69,26 +71,29 @@ def task_json(task: QueueTask, image: str, names: Sequence[str]) -> dict[str, An
         }
         for number, prelabel in enumerate(task.prelabels)
     ]
-    facts = task.model_dump(mode="json", include={"stratum", "reason", "artifact_id", "score"})
-    told = {"camera": frame.camera, "time": frame.time.isoformat(), "width": frame.width, "height": frame.height}
+    dumped = task.model_dump(mode="json")
+    facts = {**{key: dumped["frame"][key] for key in FRAME_FACTS}, **{key: dumped[key] for key in TASK_FACTS}}
     return {
-        "data": {IMAGE: image, "frame_id": frame.frame_id, **told, **facts},
+        "data": {IMAGE: image, "frame_id": frame.frame_id, **facts},
         "predictions": [{"model_version": MODEL_VERSION, "score": task.score, "result": regions}],
     }
 
 
-def from_data(data: Mapping[str, Any], image: Path) -> QueueTask:
-    """The task that `task_json` wrote.
+def from_data(data: Mapping[str, Any], folder: Path) -> QueueTask:
+    """The task that `task_json` wrote; its image is called after the frame in `folder`, whether it is there or not.
 
     Raises:
         BadInput: the task was not pushed by edgeloop, or its data were changed.
     """
+    missing = [key for key in ("frame_id", *FRAME_FACTS, *TASK_FACTS) if key not in data]
+    if missing:
+        raise BadInput(f"its data have no {', '.join(missing)}, so edgeloop did not push it; delete it there.")
+    if not re.fullmatch(r"[0-9a-f]{16}", str(data["frame_id"])):
+        raise BadInput(f"its frame_id is {data['frame_id']!r}; expected 16 hexadecimal digits, restore them there.")
+    image = folder / f"{data['frame_id']}{Path(str(data.get(IMAGE))).suffix}"
+    frame = {"frame_id": data["frame_id"], "image": image, **{key: data[key] for key in FRAME_FACTS}}
     try:
-        time = TypeAdapter(datetime).validate_python(data["time"])
-        frame = Frame(data["frame_id"], image, int(data["width"]), int(data["height"]), data["camera"], time)
-        return QueueTask(frame=frame, **{key: data[key] for key in ("stratum", "score", "reason", "artifact_id")})
-    except KeyError as missing:
-        raise BadInput(f"its data have no {missing}, so edgeloop did not push it; delete it there.") from missing
+        return QueueTask.model_validate({"frame": frame, **{key: data[key] for key in TASK_FACTS}})
     except ValidationError as error:
         raise BadInput(f"its data were changed: {explain(error)}; restore them there.") from error
 

@@ -267,9 +267,8 @@ class LabelStudioQueue:
 
     def _reply(self, task: Any, ids: Mapping[str, int], labelers: Mapping[int, str]) -> Reply | str:
         """What the project says about one frame now; a sentence when the task is not one of ours."""
-        image = self._frames / f"{task.data.get('frame_id')}{Path(str(task.data.get(IMAGE))).suffix}"
         try:
-            asked = from_data(task.data, image)
+            asked = from_data(task.data, self._frames)
         except BadInput as problem:
             return f"task {task.id}: {problem}"
         annotation = standing_annotation(task.annotations or [])
