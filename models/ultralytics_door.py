@@ -75,7 +75,7 @@ def train(
     """
     _check_augmentations(card)
     if start is not None:
-        check_trusted(start, card)
+        open_checkpoint(start, card)  # refuses what may not or cannot be opened before anything is written
     with atomic_directory(out) as folder:
         staged = stage_set(data_yaml, folder / "data")
         curve = _fit(card, staged, folder, (start, epochs, on_epoch))
@@ -241,13 +241,13 @@ def _drop_best(trainer: Any) -> None:
 
 
 def _check_fit(start: Path, trainer: Any) -> None:
-    """Refuse a start of which no weight fits: Ultralytics would train from scratch without saying so."""
+    """Refuse a start of which no convolution fits: Ultralytics would train from scratch without saying so."""
     from ultralytics.nn.tasks import load_checkpoint
 
     shapes = {name: value.shape for name, value in load_checkpoint(str(start))[0].state_dict().items()}
-    fitting = sum(shapes.get(name) == value.shape for name, value in trainer.model.state_dict().items())
-    if fitting == 0:
-        raise BadInput(f"no weight of {start} fits the architecture {trainer.args.model}. Name the matching one.")
+    weights = trainer.model.state_dict()
+    if not any(value.ndim == 4 and shapes.get(name) == value.shape for name, value in weights.items()):
+        raise BadInput(f"no convolution of {start} fits the architecture {trainer.args.model}. Name the matching one.")
 
 
 @contextmanager

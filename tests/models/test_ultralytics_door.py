@@ -6,6 +6,7 @@ import pickle
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from edgeloop.card import Card
 from edgeloop.errors import BadInput
 from models.checkpoint import Checkpoint, check_trusted, load_checkpoint_record
 from models.training_watch import Epoch
-from models.ultralytics_door import export_onnx, import_ultralytics, open_checkpoint, train
+from models.ultralytics_door import _check_fit, export_onnx, import_ultralytics, open_checkpoint, train
 from tests.training_sets import SIDE, toy_card, write_set
 
 
@@ -206,6 +207,26 @@ def test_a_named_file_with_code_in_it_does_not_run(card: Card, tmp_path: Path) -
     with pytest.raises(BadInput, match=r"named\.pt"):
         open_checkpoint(path, card.model_copy(update={"start": path}))
     assert not hasattr(sys, "exploded")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut short"])
+def test_a_broken_start_is_bad_input(card: Card, data_yaml: Path, tmp_path: Path, content: bytes) -> None:
+    """A named start that is empty, no checkpoint or cut short is refused by its name before anything is written."""
+    start = tmp_path / "start.pt"
+    start.write_bytes(content)
+    with pytest.raises(BadInput, match=r"start\.pt"):
+        train(data_yaml, card.model_copy(update={"start": start}), tmp_path / "run", start=start, epochs=1)
+    assert list(tmp_path.iterdir()) == [start]
+
+
+@pytest.mark.integration
+def test_a_start_that_fits_nowhere_is_bad_input(trained: Checkpoint) -> None:
+    """A start of which no convolution fits is refused; Ultralytics would train from scratch without saying so."""
+    import torch
+
+    wider = torch.nn.ModuleDict({"model": torch.nn.Sequential(torch.nn.Conv2d(3, 99, 3))})
+    with pytest.raises(BadInput, match="no convolution of"):
+        _check_fit(trained.path, SimpleNamespace(model=wider, args=SimpleNamespace(model="wider.yaml")))
 
 
 def test_a_changed_checkpoint_is_not_trusted(card: Card, tmp_path: Path) -> None:
