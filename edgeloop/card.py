@@ -136,3 +136,12 @@ def load_card(path: Path) -> Card:
             )
         changes["start"] = start.resolve()
     return card.model_copy(update=changes)
+
+
+def load_profile(path: Path) -> DeviceProfile:
+    """Read a device profile.
+
+    Raises:
+        BadInput: the file is missing, or does not fit.
+    """
+    return load_yaml(DeviceProfile, path)

@@ -38,6 +38,7 @@ class QueueSection(Section):
     kind: Literal["file", "label-studio"] = "file"
     url: str = "http://127.0.0.1:8090"
     project: str = Field(default="edgeloop-uncertain", min_length=3, max_length=50)  # Label Studio's own title limits
+    local_files: Path | None = None  # the folder a Label Studio on this machine serves; None uploads the images
 
 
 class SamplingSection(Section):
@@ -104,6 +105,12 @@ class Config(BaseSettings):
     def path(self, value: Path | str) -> Path:
         """A path of the configuration, made absolute against the root."""
         return (self.root / value).resolve()
+
+    def with_budget(self, budget: int | None) -> Config:
+        """The same configuration with another label budget; None keeps it."""
+        if budget is None:
+            return self
+        return self.model_copy(update={"sampling": self.sampling.model_copy(update={"budget": budget})})
 
     @property
     def workspace(self) -> Workspace:

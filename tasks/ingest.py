@@ -6,8 +6,9 @@ from pathlib import Path
 
 from edgeloop import store
 from edgeloop.config import Config
-from edgeloop.dataset import count_boxes, merge
+from edgeloop.dataset import MergeReport, count_boxes, load_names, merge
 from edgeloop.formats import Finding, Format, read
+from edgeloop.labelling import PullReport
 from edgeloop.record import Record
 from edgeloop.store import RegisterReport
 from tasks.stage import stage
@@ -86,3 +87,14 @@ def register_frames(folder: Path, config: Config) -> RegisterReport:
         BadInput: no such folder, no image in it, or a store that cannot be opened.
     """
     return store.register(folder, config.workspace.store)
+
+
+@stage(cache=False)
+def ingest_labels(pulled: PullReport, config: Config) -> MergeReport:
+    """Merge what people labelled into the data set; twice changes nothing.
+
+    Raises:
+        BadInput: there is no data set yet, or another process is writing it.
+    """
+    data = config.workspace.data
+    return merge(data, pulled.frames, load_names(data))

@@ -1,0 +1,278 @@
+"""The pipeline's commands, which join the device's in a checkout. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgeloop.output import say, show
+
+app = typer.Typer()
+labels = typer.Typer(no_args_is_help=True, help="Fill the labelling queue and bring answers back.")
+dataset = typer.Typer(no_args_is_help=True, help="Look at data set versions and lay old ones out.")
+models = typer.Typer(no_args_is_help=True, help="Look at the registry; promote and roll back.")
+app.add_typer(labels, name="labels")
+app.add_typer(dataset, name="dataset")
+app.add_typer(models, name="models")
+
+ConfigPath = Annotated[
+    Path | None, typer.Option("--config", help="A config.yaml; the one here or in the nearest parent when left out.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+Since = Annotated[datetime | None, typer.Option(help="From this time on, UTC: 2026-03-01T08:15:00.")]
+Until = Annotated[datetime | None, typer.Option(help="Up to this time, UTC.")]
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="Your own labelled set, YOLO or Pascal VOC; generated data when left out.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="Of the generated data: demo (minutes) or tiny (to try things).")] = "demo",
+    seed: Annotated[int, typer.Option(help="Of the generated data, or of how yours is divided.")] = 0,
+    workspace: Annotated[Path | None, typer.Option(help="Where it runs; var/demo when left out.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew instead of going on.")] = False,
+    config_path: ConfigPath = None,
+    as_json: Json = False,
+) -> None:
+    """The whole loop once: train, quantize, gate, deploy, drift, label, retrain. Stopped, it goes on where it was."""
+    from edgeloop.config import load_config
+    from edgeloop.demo import DemoOptions
+    from edgeloop.demo_tables import demo_tables
+    from edgeloop.lock import exclusive
+    from tasks.ephemeral import ephemeral
+    from tasks.workspace import open_demo
+
+    config = load_config(config_path)
+    folder = (workspace or config.workspace.var / "demo").resolve()
+    options = DemoOptions.checked(size=size, seed=seed, data=data.resolve() if data else None)
+    with exclusive(folder.with_name(f".{folder.name}.lock"), f"the demo in {folder}"):
+        place = open_demo(folder, options, config, fresh=fresh)
+        with ephemeral(load_config(place), meanwhile=_import_demo):
+            from flows.demo import demo as run_demo
+
+            result = run_demo(options, place)
+        result.save(folder / "result.json")
+    show(result, demo_tables(result, load_config(place)), as_json=as_json)
+
+
+def _import_demo() -> None:
+    """The flow and what its stages import, while the private server starts."""
+    import flows.demo  # noqa: F401
+
+
+@app.command()
+def ingest(
+    sources: Annotated[list[Path], typer.Argument(help="Folders: labelled sets (YOLO, VOC) or frames.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    config_path: ConfigPath = None,
+    as_json: Json = False,
+) -> None:
+    """Take labelled sets into the data set and frames into the store; the data set becomes a new version."""
+    from edgeloop.config import load_config
+    from edgeloop.dataset import DatasetVersion
+    from edgeloop.tables import version_table
+    from tasks.arrivals import list_arrivals
+    from tasks.ingest import ingest as ingest_set
+    from tasks.ingest import register_frames
+    from tasks.version import commit_version
+
+    config = load_config(config_path)
+    reports: list[Any] = []
+    for arrival in list_arrivals.fn(sources, config):
+        if not arrival.labelled:
+            reports.append(register_frames.fn(arrival.folder, config))
+            continue
+        report = ingest_set.fn(arrival.folder, config, dry_run=dry_run)
+        reports.append(report)
+        say(f"{report.source}: {report.added} frames added, {report.updated} updated, {report.unchanged} unchanged.")
+        say(*(f"  left out: {finding.path}: {finding.reason}" for finding in report.rejected))
+        if not dry_run:
+            reports.append(commit_version.fn(config, report.state))
+    show(reports, [version_table(one) for one in reports if isinstance(one, DatasetVersion)], as_json=as_json)
+
+
+@dataset.command("show")
+def dataset_show(config_path: ConfigPath = None, as_json: Json = False) -> None:
+    """The current version: frames on each side, boxes of each class."""
+    from edgeloop.config import load_config
+    from edgeloop.tables import version_table
+    from tasks.version import current_version
+
+    version = current_version.fn(load_config(config_path))
+    show(version, [version_table(version)], as_json=as_json)
+
+
+@dataset.command("checkout")
+def dataset_checkout(
+    version: Annotated[str, typer.Argument(help="The version's md5, 32 hexadecimal digits.")],
+    out: Annotated[Path, typer.Option(help="An empty or new folder.")],
+    config_path: ConfigPath = None,
+    as_json: Json = False,
+) -> None:
+    """Lay an old version out in a folder of its own; the live data set stays as it is."""
+    from edgeloop.config import load_config
+    from edgeloop.tables import version_table
+    from tasks.version import checkout_version
+
+    found = checkout_version(load_config(config_path), version, out)
+    show(found, [version_table(found)], as_json=as_json)
+
+
+@app.command("sample")
+def sample_frames(
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Frames to label; the configuration's when left out.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    config_path: ConfigPath = None,
+    as_json: Json = False,
+) -> None:
+    """Choose the frames of the champion's log that are worth labelling and put them into the queue."""
+    from edgeloop.tables import selection_table
+    from flows.run import in_process
+    from flows.sample import sample
+
+    selection = in_process(config_path, lambda config: sample(since, until, budget, config))
+    show(selection, [selection_table(selection)] if selection else [], as_json=as_json)
+
+
+@labels.command("push")
+def labels_push(
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Frames to label; the configuration's when left out.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    config_path: ConfigPath = None,
+    as_json: Json = False,
+) -> None:
+    """Put the frames worth labelling into the queue, pre-labelled, the least certain first. The same as `sample`."""
+    sample_frames(budget, since, until, config_path, as_json)
+
+
+@labels.command("pull")
+def labels_pull(config_path: ConfigPath = None, as_json: Json = False) -> None:
+    """Bring completed labels into the data set, which becomes a new version."""
+    from edgeloop.tables import version_table
+    from flows.label_sync import label_sync
+    from flows.run import in_process
+
+    version = in_process(config_path, lambda config: label_sync(emit=False, config_path=config))
+    if version is None:
+        say("Nothing new: no frame was labelled since the last pull.")
+    show(version, [version_table(version)] if version else [], as_json=as_json)
+
+
+@labels.command("status")
+def labels_status(config_path: ConfigPath = None, as_json: Json = False) -> None:
+    """How far the queue is."""
+    from edgeloop.config import load_config
+    from edgeloop.tables import queue_table
+    from tasks.labels import labels_status as status_of
+
+    status = status_of.fn(load_config(config_path))
+    show(status, [queue_table(status)], as_json=as_json)
+
+
+@app.command()
+def drift(since: Since = None, until: Until = None, config_path: ConfigPath = None, as_json: Json = False) -> None:
+    """Does the stream still look like the one the champion was accepted on? Report and decision."""
+    from edgeloop.tables import drift_table
+    from flows.drift import drift as watch_drift
+    from flows.run import in_process
+
+    report = in_process(config_path, lambda config: watch_drift(since, until, emit=False, config_path=config))
+    if report is None:
+        say("Nothing to judge: expected a champion whose log goes on after its reference. Run it on frames first.")
+    show(report, [drift_table(report)] if report else [], as_json=as_json)
+
+
+@app.command()
+def retrain(
+    reason: Annotated[str, typer.Option(help="Why, in words; it is registered with the result.")] = "by hand",
+    config_path: ConfigPath = None,
+    as_json: Json = False,
+) -> None:
+    """Train a challenger on the newest labels and promote it when the gate passes it. Exit 3 when it is refused."""
+    from edgeloop.tables import gate_table
+    from flows.retrain import retrain as run_round
+    from flows.run import in_process
+
+    result = in_process(config_path, lambda config: run_round(reason, config_path=config))
+    show(result, [gate_table(result.decision)] if result.decision else [], as_json=as_json)
+    if result.outcome == "refused":
+        raise typer.Exit(3)
+
+
+@models.command("list")
+def models_list(config_path: ConfigPath = None, as_json: Json = False) -> None:
+    """Every registered version, newest first, with its aliases."""
+    from edgeloop.config import load_config
+    from edgeloop.tables import registry_table
+    from tasks.register import list_versions
+
+    versions = list_versions(load_config(config_path))
+    show(list(versions), [registry_table(versions)], as_json=as_json)
+
+
+@models.command("rollback")
+def models_rollback(config_path: ConfigPath = None, as_json: Json = False) -> None:
+    """Make the previous champion the champion again."""
+    from edgeloop.config import load_config
+    from edgeloop.tables import registry_table
+    from tasks.register import rollback
+
+    version = rollback(load_config(config_path))
+    show(version, [registry_table([version])], as_json=as_json)
+
+
+@app.command("sample-data")
+def sample_data(
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    size: Annotated[str, typer.Option(help="demo or tiny.")] = "demo",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pictures.")] = 0,
+) -> None:
+    """Generate the demo's inspection line: a labelled set, two production streams and two audit sets."""
+    from edgeloop.demo import DemoOptions
+    from edgeloop.sample import SIZES, generate
+
+    scene = generate(out, SIZES[DemoOptions.checked(size=size).size], seed)
+    say(f"{scene.root}: labelled, stream-clean, stream-drifted, audit-clean and audit-drifted.")
+
+
+@app.command()
+def up(config_path: ConfigPath = None, as_json: Json = False) -> None:
+    """Start the local stack on loopback: Prefect, its workers, MLflow, Label Studio when it is configured."""
+    from edgeloop.config import load_config
+    from tasks.stack import up as start
+
+    _show_stack(start(load_config(config_path)), as_json)
+
+
+@app.command()
+def status(config_path: ConfigPath = None, as_json: Json = False) -> None:
+    """What of the local stack is running, where, and how it is."""
+    from edgeloop.config import load_config
+    from tasks.stack import status as look
+
+    _show_stack(look(load_config(config_path)), as_json)
+
+
+@app.command()
+def down(config_path: ConfigPath = None, as_json: Json = False) -> None:
+    """Stop the local stack."""
+    from edgeloop.config import load_config
+    from tasks.stack import down as stop
+
+    _show_stack(stop(load_config(config_path)), as_json)
+
+
+def _show_stack(report: Any, as_json: bool) -> None:
+    from edgeloop.tables import stack_table
+
+    show(report, [stack_table(report)], as_json=as_json)

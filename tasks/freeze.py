@@ -1,0 +1,42 @@
+"""Stage freeze: the audit sets that a round is judged by, as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeloop.audit import freeze
+from edgeloop.card import Card, DeviceProfile
+from edgeloop.config import Config
+from edgeloop.dataset import DatasetVersion
+from edgeloop.errors import BadInput
+from edgeloop.terms import Terms
+from tasks.stage import stage
+
+
+@stage(cache=False)
+def freeze_terms(
+    version: DatasetVersion, card: Card, profile: DeviceProfile, config: Config, audits: Sequence[Path] | None = None
+) -> Terms:
+    """Freeze what candidates are judged by: audit sets, target and limits.
+
+    Args:
+        version: its own audit side is one of the sets when it has frames and `audits` is None.
+        card: its gate's limits.
+        profile: the target.
+        config: names further audit sets.
+        audits: labelled sets to judge by instead.
+
+    Raises:
+        BadInput: there is no audit set, or one is no clean labelled set.
+    """
+    folders = config.audits if audits is None else audits
+    sets = [freeze(Path(folder).name, config.path(folder)) for folder in folders]
+    if audits is None and version.frames["audit"]:
+        sets.append(freeze("audit", version.root, "audit"))
+    if not sets:
+        raise BadInput(
+            "There is nothing to judge by: expected audit frames in the data set or folders under `audits:` in "
+            "config.yaml. Label a random draw of production frames first."
+        )
+    return Terms(audits=tuple(sets), profile=profile, card=card.gate)
