@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeloop.config import Config
-from tasks.process import LOOPBACK, free_port, spawn, wait_until_healthy
+from edgeloop.services import LOOPBACK
+from tasks.process import free_port, spawn, wait_until_healthy
 from tasks.stage import results
 
 
@@ -47,7 +49,8 @@ def _private_server(home: Path, meanwhile: Callable[[], object] | None) -> Itera
     url = f"http://{LOOPBACK}:{port}/api"
     program = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
     where = ["--host", LOOPBACK, "--port", str(port), "--log-level", "error"]
-    process = spawn([sys.executable, "-m", *program, *where], log, {**QUIET_SERVER, "PREFECT_HOME": str(home)}, True)
+    environment = {**os.environ, **QUIET_SERVER, "PREFECT_HOME": str(home)}
+    process = spawn([sys.executable, "-m", *program, *where], log, environment, private=True)
     try:
         if meanwhile is not None:
             meanwhile()

@@ -13,14 +13,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from edgeloop.errors import EdgeloopError
-
-LOOPBACK = "127.0.0.1"
+from edgeloop.services import LOOPBACK
 
 # Runs in the child before the program: SIGINT is what stops a Prefect worker, and a shell that starts us in the
 # background leaves it ignored. PR_SET_PDEATHSIG is 1. Python's preexec_fn could do it, but not safely beside threads.
@@ -36,26 +35,24 @@ os.execvp(command[0], command)
 """
 
 
-def spawn(
-    command: list[str], log: Path, environment: Mapping[str, str], private: bool = False
-) -> subprocess.Popen[bytes]:
+def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str], private: bool = False) -> psutil.Popen:
     """Start a program in its own session, so that Ctrl-C in the terminal reaches us alone; output goes to `log`.
 
     Args:
         command: the program and its arguments.
         log: appended to.
-        environment: added to ours.
+        environment: the whole of it; nothing of ours is added.
         private: the child is killed when the thread that calls this ends, however it ends (kill -9 included).
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     boot = [sys.executable, "-S", "-E", "-c", _BOOT, str(os.getpid()), "private" if private else "shared"]
     with log.open("ab") as output:
-        return subprocess.Popen(
+        return psutil.Popen(
             [*boot, *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            env=dict(environment),
             start_new_session=True,
         )
 
@@ -65,6 +62,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def is_port_free(port: int) -> bool:
+    """Whether nothing listens on this port of the loopback interface now."""
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) != 0
+
+
+def listening(process: psutil.Process) -> dict[int, str]:
+    """The TCP ports that a process and its descendants listen on, with the address of each."""
+    family = [process, *_children(process)]
+    connections = [one for member in family if is_alive(member) for one in member.net_connections("tcp")]
+    return {one.laddr.port: one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
 
 
 def is_healthy(url: str, seconds: float = 2.0) -> bool:
@@ -77,7 +87,7 @@ def is_healthy(url: str, seconds: float = 2.0) -> bool:
         return False
 
 
-def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120.0) -> None:
+def wait_until_healthy(url: str, process: psutil.Process, log: Path, seconds: float = 120.0) -> None:
     """Return when `url` answers 200.
 
     Raises:
@@ -86,29 +96,37 @@ def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path, se
     """
     deadline = time.monotonic() + seconds
     while not is_healthy(url):
-        ended = process.poll()
-        if ended is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-            continue
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[-200:]
-        if re.search(r"disk is full|No space left on device", "\n".join(lines)):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log.parent))
-        why = f"ended with code {ended}" if ended is not None else f"did not answer within {seconds:.0f} s"
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-        raise EdgeloopError(f"The server for {url} {why}; expected 200. Its log {log} ends with: {last[:300]}")
+        ended = not is_alive(process)
+        if ended or time.monotonic() > deadline:
+            why = "ended" if ended else f"did not answer within {seconds:.0f} s"
+            raise EdgeloopError(f"The server for {url} {why}; expected 200. {_last_words(log)}")
+        time.sleep(0.05)
 
 
-def end(pid: int, created: float, seconds: float = 20.0) -> None:
-    """End the process that `spawn` started, with all its descendants: SIGINT, then SIGTERM, at last SIGKILL.
+def _last_words(log: Path) -> str:
+    """The last line of a log, for a message."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[-200:]
+    if re.search(r"disk is full|No space left on device", "\n".join(lines)):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log.parent))
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+    return f"Its log {log} ends with: {last[:300]}"
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; a zombie, which has ended and only waits to be collected, does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end(process: psutil.Process, seconds: float = 20.0) -> None:
+    """End a process that `spawn` started, with all its descendants: SIGINT, then SIGTERM, at last SIGKILL.
 
     Args:
-        pid: of the process.
-        created: its time of creation; when the id now means another process, nothing is done.
-        seconds: how long it may take to stop in order before it is killed.
+        process: the one that stops its own children in order when it is told to.
+        seconds: how long they may take before they are killed.
     """
-    process = find(pid, created)
-    if process is None:
-        return
     family = [process]
     for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         family = list({*family, *(child for member in family for child in _children(member))})
@@ -123,10 +141,24 @@ def find(pid: int, created: float) -> psutil.Process | None:
     """The running process with this id and time of creation: ids are given out again, so an id alone says nothing."""
     try:
         process = psutil.Process(pid)
-        same = abs(process.create_time() - created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - created) < 1.0
     except psutil.NoSuchProcess:
         return None
-    return process if same else None
+    return process if same and is_alive(process) else None
+
+
+def marked(name: str, value: str) -> list[psutil.Process]:
+    """Every process of ours whose environment says `name=value`: children inherit it wherever they go."""
+    own = os.getpid()
+    return [process for process in psutil.process_iter() if process.pid != own and _environ(process).get(name) == value]
+
+
+def _environ(process: psutil.Process) -> dict[str, str]:
+    try:
+        found: dict[str, str] = process.environ()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return {}
+    return found
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
