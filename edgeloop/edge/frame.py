@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -46,16 +47,25 @@ class Geometry:
 
     def to_original(self, boxes: Floats) -> Floats:
         """xyxy boxes (N, 4) in pixels of the square to pixels of the original image, clipped to it."""
-        left_top = np.array([self.left, self.top] * 2, np.float32)
-        gain = np.array([self.resized_width / self.width, self.resized_height / self.height] * 2, np.float32)
-        limits = np.array([self.width, self.height] * 2, np.float32)
-        moved: Floats = np.clip((boxes - left_top) / gain, 0, limits)
+        moved: Floats = np.clip((boxes - self._padding) / self._gain, 0, self._limits)
         return moved
 
     def to_square(self, boxes: Floats) -> Floats:
         """xyxy boxes (N, 4) in pixels of the original image to pixels of the square."""
-        gain = np.array([self.resized_width / self.width, self.resized_height / self.height] * 2, np.float32)
-        return boxes * gain + np.array([self.left, self.top] * 2, np.float32)
+        return boxes * self._gain + self._padding
+
+    # A camera's geometry never changes: these are made once, not for every frame.
+    @cached_property
+    def _padding(self) -> Floats:
+        return np.array([self.left, self.top] * 2, np.float32)
+
+    @cached_property
+    def _gain(self) -> Floats:
+        return np.array([self.resized_width / self.width, self.resized_height / self.height] * 2, np.float32)
+
+    @cached_property
+    def _limits(self) -> Floats:
+        return np.array([self.width, self.height] * 2, np.float32)
 
 
 class FrameBuffer:
