@@ -174,23 +174,9 @@ def coco_average_precision(detections: Sequence[Detections], truths: Sequence[Tr
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
         raise BadInput("evaluation needs faster-coco-eval: pip install faster-coco-eval.") from error
-    annotations = [
-        box | {"id": number, "area": size, "iscrowd": 0}
-        for number, (box, size) in enumerate(
-            ((box, size) for index, truth in enumerate(truths) for box, size in _boxes(index, truth)), start=1
-        )
-    ]
-    images = [{"id": index} for index in range(len(truths))]
-    categories = [{"id": index, "name": str(index)} for index in range(class_count)]
-    labelled = COCO({"images": images, "annotations": annotations, "categories": categories, "info": {}})
-    found = labelled.loadRes(
-        [
-            box | {"score": float(seen.scores[row]), "segmentation": []}
-            for index, seen in enumerate(detections)
-            for row, (box, _) in enumerate(_boxes(index, seen))
-        ]
-    )
-    judge = COCOeval_faster(labelled, found, "bbox", print_function=_quiet)
+    dataset, results = coco_documents(detections, truths, class_count)
+    labelled = COCO(dataset)
+    judge = COCOeval_faster(labelled, labelled.loadRes(results), "bbox", print_function=_quiet)
     judge.params.maxDets = [MAXIMUM_DETECTIONS]
     judge.evaluate()
     judge.accumulate()
@@ -198,13 +184,34 @@ def coco_average_precision(detections: Sequence[Detections], truths: Sequence[Tr
     return np.where(precision.min(axis=1) < 0, np.nan, precision.mean(axis=1)).T
 
 
+def coco_documents(
+    detections: Sequence[Detections], truths: Sequence[Truths], class_count: int
+) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """Labels and detections as COCO's own structures: the data set and the list of results."""
+    annotations: list[dict[str, object]] = []
+    for index, truth in enumerate(truths):
+        annotations += [
+            box | {"id": len(annotations) + row, "area": size, "iscrowd": 0}
+            for row, (box, size) in enumerate(_boxes(index, truth), start=1)
+        ]
+    results = [
+        box | {"score": score, "segmentation": []}  # the evaluators build a polygon for what has no segmentation
+        for index, seen in enumerate(detections)
+        for (box, _), score in zip(_boxes(index, seen), seen.scores.tolist(), strict=True)
+    ]
+    images: list[dict[str, object]] = [{"id": index} for index in range(len(truths))]
+    categories = [{"id": index, "name": str(index)} for index in range(class_count)]
+    return {"images": images, "annotations": annotations, "categories": categories, "info": {}}, results
+
+
 def _boxes(index: int, of_frame: Detections | Truths) -> list[tuple[dict[str, object], float]]:
     """COCO's xywh in double precision, as it computes, with the area of each."""
     corners = of_frame.boxes.astype(np.float64)
     xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    sizes = (xywh[:, 2] * xywh[:, 3]).tolist()
     return [
-        ({"image_id": index, "category_id": int(class_id), "bbox": box.tolist()}, float(box[2] * box[3]))
-        for box, class_id in zip(xywh, of_frame.classes, strict=True)
+        ({"image_id": index, "category_id": class_id, "bbox": box}, size)
+        for box, class_id, size in zip(xywh.tolist(), of_frame.classes.tolist(), sizes, strict=True)
     ]
 
 
