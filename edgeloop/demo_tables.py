@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +14,7 @@ from edgeloop.measures import BenchmarkReport, Candidate
 from edgeloop.tables import drift_table, gate_table, table
 
 
-def demo_tables(result: DemoResult, config: Config) -> list[RenderableType]:
+def demo_tables(result: DemoResult, config: Config, page: Path) -> list[RenderableType]:
     """Champion 1 against 2, FP32 against INT8, gate, drift, labels, and paths."""
     rounds = [one for one in (result.first, result.second) if one is not None]
     return [
@@ -21,7 +23,7 @@ def demo_tables(result: DemoResult, config: Config) -> list[RenderableType]:
         label_table(result),
         champion_table(result),
         *(precision_table(candidate) for candidate in result.champions()[-1:]),
-        paths(result, config),
+        paths(result, config, page),
     ]
 
 
@@ -37,7 +39,8 @@ def champion_table(result: DemoResult) -> Table:
         reports = [report_of(one, one.shipped.id, audit) for one in candidates]
         for label, name, scale in MEASURES:
             values = [getattr(report, name) * scale if report else None for report in reports]
-            gain = f"{values[-1] - values[0]:+.1f}" if len(values) > 1 and None not in values else "-"
+            known = [value for value in values if value is not None]
+            gain = f"{known[-1] - known[0]:+.1f}" if len(known) > 1 and len(known) == len(values) else "-"
             made.add_row(f"{audit} {label}", *("-" if v is None else f"{v:.1f}" for v in values), gain)
     return made
 
@@ -66,13 +69,13 @@ def precision_table(candidate: Candidate) -> Table:
             loss = f"{100 * (1 - values[1] / values[0]):+.2f} % lost" if values[0] else "-"
             made.add_row(f"{audit} mAP50-95 %", *(f"{100 * value:.2f}" for value in values), loss)
     for runtime in dict.fromkeys(report.runtime for report in candidate.benchmarks):
-        reports = [_benchmark(candidate, one, runtime) for one in ordered]
-        _latency_rows(made, runtime, [report for report in reports if report])
+        timed = [_benchmark(candidate, one, runtime) for one in ordered]
+        _latency_rows(made, runtime, [report for report in timed if report])
     return made
 
 
 def _latency_rows(made: Table, runtime: str, reports: list[BenchmarkReport]) -> None:
-    if len(reports) < 2:  # noqa: PLR2004  # nothing to compare
+    if len(reports) < 2:  # nothing to compare
         return
     for name in ("p50", "p99"):
         values = [getattr(report.total, name) for report in reports]
@@ -97,9 +100,10 @@ def label_table(result: DemoResult) -> Table:
     return made
 
 
-def paths(result: DemoResult, config: Config) -> Text:
+def paths(result: DemoResult, config: Config, page: Path) -> Text:
     """Where the reports are, and how to look at the registry."""
     reports = [
+        ("the demo", page),
         ("drift, clean stream", result.calm.html), ("drift, drifted stream", result.alarm.html),
         *((f"gate, round {number}", one.report) for number, one in enumerate((result.first, result.second), 1) if one),
     ]  # fmt: skip

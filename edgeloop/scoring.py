@@ -182,7 +182,8 @@ def _looks(log: pa.Table) -> Values:
         middle = np.nanmedian(looks[rows], axis=0)
         spread = np.nanmedian(np.abs(looks[rows] - middle), axis=0) / 0.6745  # of a normal distribution
         looks[rows] = (looks[rows] - middle) / np.where(spread > 0, spread, np.inf)
-    return np.nan_to_num(looks, nan=0.0, posinf=0.0, neginf=0.0)
+    finite: npt.NDArray[np.float64] = np.nan_to_num(looks, nan=0.0, posinf=0.0, neginf=0.0)
+    return finite
 
 
 def _outliers(looks: Values, objects: npt.NDArray[np.int64]) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -144,7 +145,8 @@ def label_studio(config: Config, key: str) -> Service:
     Raises:
         BadInput: uv, which installs it, is not on PATH, or `queue.url` names no port.
     """
-    uv, address, data = shutil.which("uv"), urlsplit(config.queue.url), config.workspace.var / "label-studio"
+    uv = shutil.which(os.environ.get("UV", "uv"))  # make says where it put it
+    address, data = urlsplit(config.queue.url), config.workspace.var / "label-studio"
     if uv is None:
         raise BadInput(
             "expected uv on PATH, found none; it installs Label Studio. Install uv, or set queue.kind: file."
@@ -163,6 +165,7 @@ def label_studio(config: Config, key: str) -> Service:
             "PATH": f"{Path(uv).parent}:/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "HOME": str(Path.home()),  # uv's cache
+            **{name: value for name, value in os.environ.items() if _is_for_downloads(name)},
             "XDG_CONFIG_HOME": str(data / "config"),
             "LABEL_STUDIO_BASE_DATA_DIR": str(data),
             "LABEL_STUDIO_HOST": config.queue.url,
@@ -181,6 +184,11 @@ def label_studio(config: Config, key: str) -> Service:
         health=f"{config.queue.url.rstrip('/')}/health",
         inherits=False,
     )  # fmt: skip
+
+
+def _is_for_downloads(name: str) -> bool:
+    """Whether a variable says how uv reaches the package index: its own settings, certificates and proxies."""
+    return name.startswith(("UV_", "SSL_CERT_", "XDG_CACHE_")) or name.lower().endswith("_proxy")
 
 
 def is_local(url: str) -> bool:

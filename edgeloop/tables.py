@@ -14,6 +14,7 @@ from edgeloop.labelling import QueueStatus
 from edgeloop.measures import BenchmarkReport, EvaluationReport, GateDecision
 from edgeloop.registry import ModelVersion
 from edgeloop.selection import Selection
+from edgeloop.services import ServiceStatus
 
 
 def table(title: str, *columns: str) -> Table:
@@ -103,7 +104,8 @@ def benchmark_table(reports: Sequence[BenchmarkReport]) -> Table:
     """Latency of files in runtimes."""
     made = table(
         f"Latency on {reports[0].device}: {reports[0].machine}" if reports else "Latency",
-        "artifact", "precision", "runtime", "batch", "p50 ms", "p99 ms", "outside the model", "fps", "memory MB", "size MB",
+        "artifact", "precision", "runtime", "batch", "p50 ms", "p99 ms", "outside ms", "fps", "memory MB",
+        "size MB",
     )  # fmt: skip
     for one in reports:
         outside = one.preprocess.p50 + one.postprocess.p50
@@ -111,4 +113,13 @@ def benchmark_table(reports: Sequence[BenchmarkReport]) -> Table:
             one.artifact_id, one.precision, one.runtime, str(one.batch), f"{one.total.p50:.2f}", f"{one.total.p99:.2f}",
             f"{outside:.2f}", f"{one.frames_per_second:.0f}", f"{one.memory_mb:.0f}", f"{one.size_mb:.2f}",
         )  # fmt: skip
+    return made
+
+
+def stack_table(services: Sequence[ServiceStatus]) -> Table:
+    """The local stack: what runs, where, and how it is."""
+    made = table("Local stack", "service", "state", "address", "pid", "note")
+    for one in services:
+        pid = "" if one.pid is None else str(one.pid)
+        made.add_row(one.name, one.state, Text(one.url), pid, Text(one.note))
     return made

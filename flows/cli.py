@@ -43,6 +43,7 @@ def demo(
     from edgeloop.demo import DemoOptions
     from edgeloop.demo_tables import demo_tables
     from edgeloop.lock import exclusive
+    from edgeloop.reports.demo import write_demo_report
     from tasks.ephemeral import ephemeral
     from tasks.workspace import open_demo
 
@@ -51,12 +52,14 @@ def demo(
     options = DemoOptions.checked(size=size, seed=seed, data=data.resolve() if data else None)
     with exclusive(folder.with_name(f".{folder.name}.lock"), f"the demo in {folder}"):
         place = open_demo(folder, options, config, fresh=fresh)
-        with ephemeral(load_config(place), meanwhile=_import_demo):
+        walked = load_config(place)
+        with ephemeral(walked, meanwhile=_import_demo):
             from flows.demo import demo as run_demo
 
             result = run_demo(options, place)
         result.save(folder / "result.json")
-    show(result, demo_tables(result, load_config(place)), as_json=as_json)
+        page = write_demo_report(walked.workspace.reports / "demo.html", result, walked.device.stem)
+    show(result, demo_tables(result, walked, page), as_json=as_json)
 
 
 def _import_demo() -> None:
@@ -102,7 +105,7 @@ def dataset_show(config_path: ConfigPath = None, as_json: Json = False) -> None:
     from edgeloop.tables import version_table
     from tasks.version import current_version
 
-    version = current_version.fn(load_config(config_path))
+    version = current_version(load_config(config_path))
     show(version, [version_table(version)], as_json=as_json)
 
 

@@ -50,7 +50,7 @@ class Conditions:
         slope: how much darker one side of the picture is than the other, as a share.
         blur: blur added by a lens out of focus, standard deviation in pixels.
         warmth: share by which red gains and blue loses, as tired lamps do.
-        variant: share of stains that have dried to a ring.
+        variant: share of stains that have dried to a pale film.
     """
 
     light: float = 1.0
@@ -63,11 +63,11 @@ class Conditions:
 def conditions(severity: float) -> Conditions:
     """The state of the line between in order (0) and fully drifted (1)."""
     return Conditions(
-        light=1 - 0.48 * severity,
-        slope=0.3 * severity,
-        blur=0.95 * severity,
+        light=1 - 0.55 * severity,
+        slope=0.35 * severity,
+        blur=1.15 * severity,
         warmth=0.06 * severity,
-        variant=0.75 * severity,
+        variant=0.8 * severity,
     )
 
 
@@ -79,8 +79,8 @@ def photograph(rng: np.random.Generator, surface: Floats, camera: Camera, state:
     light = (_falloff(size, camera.vignette) * _slope(size, state.slope))[:, :, None] * (gain * tint).astype(np.float32)
     blur = float(np.hypot(camera.blur, state.blur))
     seen = cv2.GaussianBlur(surface * light, (0, 0), blur)
-    # Shot noise grows with the root of the light; the gain that makes up for less light lifts the read noise.
-    grain = camera.grain * (0.6 + 0.4 * state.light**-0.5)
+    # Read noise stays as it is, shot noise goes with the root of the light; the cameras' gain is fixed.
+    grain = camera.grain * (0.35 + 0.65 * state.light**0.5)
     seen += (grain * rng.standard_normal((size, size, 1), dtype=np.float32)).astype(np.float32)
     return np.asarray(np.clip(seen * 255 + 0.5, 0, 255), np.uint8)
 

@@ -36,7 +36,7 @@ class Layer:
 
 def draw(rng: np.random.Generator, kind: Defect, centre: Points, size: int, variant: bool = False) -> list[Layer]:
     """The layers of one defect of `kind` around `centre`, (2,) in pixels; `variant` asks for a stain's new look."""
-    return _dried_ring(rng, centre, size) if variant and kind == "stain" else _DRAW[kind](rng, centre, size)
+    return _dried_film(rng, centre, size) if variant and kind == "stain" else _DRAW[kind](rng, centre, size)
 
 
 def apply(surface: Floats, layers: list[Layer]) -> None:
@@ -57,17 +57,17 @@ def _scratch(rng: np.random.Generator, centre: Points, size: int) -> list[Layer]
     """A thin, gently bent line of bare material, with a shadow along one flank."""
     path = marks.curve(centre, rng.uniform(24, 95), rng.uniform(0, 180), rng.normal(0, 0.06))
     width = rng.uniform(1.0, 2.2)
-    strength = rng.uniform(0.16, 0.42)
+    strength = rng.uniform(0.10, 0.34)
     flank = marks.strokes([path + np.float32(0.9 * width)], width, size)
     return [Layer(flank, _even(-0.5 * strength)), Layer(marks.strokes([path], width, size), _even(strength))]
 
 
 def _pit(rng: np.random.Generator, centre: Points, size: int) -> list[Layer]:
     """A small hole: dark inside, and a bright edge where the lamp, above, meets the far wall."""
-    radius = rng.uniform(2.8, 7.5)
+    radius = rng.uniform(2.4, 7.0)
     hole = marks.filled(marks.blob(rng, centre, radius, rng.uniform(1, 1.4), 0.15), size)
     lit = np.clip(np.roll(hole, max(round(radius / 3), 1), axis=0) - hole, 0, 1)
-    strength = rng.uniform(0.22, 0.5)
+    strength = rng.uniform(0.14, 0.42)
     return [Layer(hole, _even(-strength)), Layer(lit, _even(0.7 * strength))]
 
 
@@ -76,17 +76,17 @@ def _stain(rng: np.random.Generator, centre: Points, size: int) -> list[Layer]:
     radius = rng.uniform(9, 24)
     outline = marks.blob(rng, centre, radius, rng.uniform(1, 2), 0.38)
     soft = cv2.GaussianBlur(marks.filled(outline, size), (0, 0), rng.uniform(1.2, 2.8))
-    strength = rng.uniform(0.14, 0.34)
+    strength = rng.uniform(0.09, 0.28)
     return [Layer(soft, (-1.25 * strength, -strength, -0.75 * strength))]
 
 
-def _dried_ring(rng: np.random.Generator, centre: Points, size: int) -> list[Layer]:
-    """The stain's new variant: coolant dried to a pale rim around a hardly changed middle."""
-    outline = marks.blob(rng, centre, rng.uniform(9, 24), rng.uniform(1, 1.7), 0.28)
-    rim = marks.strokes([np.concatenate([outline, outline[:1]])], rng.uniform(1.6, 3.4), size)
-    inside = cv2.GaussianBlur(marks.filled(outline, size), (0, 0), 1.2)
-    strength = rng.uniform(0.2, 0.45)
-    return [Layer(inside, _even(0.18 * strength)), Layer(cv2.GaussianBlur(rim, (0, 0), 0.7), _even(strength))]
+def _dried_film(rng: np.random.Generator, centre: Points, size: int) -> list[Layer]:
+    """The stain's new variant: coolant dried to a pale film with a thin rim, where only glare was pale before."""
+    outline = marks.blob(rng, centre, rng.uniform(9, 24), rng.uniform(1, 2), 0.38)
+    film = cv2.GaussianBlur(marks.filled(outline, size), (0, 0), rng.uniform(0.8, 1.6))
+    rim = marks.strokes([np.concatenate([outline, outline[:1]])], 1.2, size)
+    strength = rng.uniform(0.14, 0.32)
+    return [Layer(film, _even(strength)), Layer(rim, _even(0.3 * strength))]
 
 
 def _crack(rng: np.random.Generator, centre: Points, size: int) -> list[Layer]:

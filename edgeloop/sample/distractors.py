@@ -28,15 +28,17 @@ def _dust(rng: np.random.Generator, size: int, angle: float) -> list[Layer]:
     mask = np.zeros((size, size), np.float32)
     for _ in range(rng.integers(2, 9)):
         centre = rng.uniform(2, size - 2, 2).astype(np.float32)
-        mask = np.maximum(mask, marks.filled(marks.ellipse(centre, (rng.uniform(0.5, 1.5),) * 2, 0, 10), size))
+        mask = np.maximum(mask, marks.filled(marks.ellipse(centre, (rng.uniform(0.5, 2.0),) * 2, 0, 10), size))
     return [Layer(mask, (rng.choice([-0.3, 0.35]),) * 3)]
 
 
 def _lint(rng: np.random.Generator, size: int, angle: float) -> list[Layer]:
     """A short, strongly curled fibre."""
     centre = rng.uniform(8, size - 8, 2).astype(np.float32)
-    path = marks.curve(centre, rng.uniform(8, 16), rng.uniform(0, 180), rng.choice([-1, 1]) * rng.uniform(0.35, 0.6))
-    return [Layer(marks.strokes([path], 1.0, size), (rng.uniform(0.15, 0.35),) * 3)]
+    angle, bend = rng.uniform(0, 360), rng.choice([-1, 1]) * rng.uniform(0.2, 0.6)
+    first, second = (marks.curve(centre, rng.uniform(7, 18), angle, side) for side in (bend, -bend))
+    path = np.concatenate([first, second - second[0] + first[-1]]) if rng.random() < 0.5 else first
+    return [Layer(marks.strokes([path], 1.0, size), (rng.uniform(0.12, 0.35),) * 3)]
 
 
 def _grinding(rng: np.random.Generator, size: int, angle: float) -> list[Layer]:
@@ -61,7 +63,7 @@ def _shadow(rng: np.random.Generator, size: int, angle: float) -> list[Layer]:
     """The soft shadow of a fixture: grey where a stain is brown, and without an edge."""
     centre = rng.uniform(0, size, 2).astype(np.float32)
     outline = marks.ellipse(centre, (rng.uniform(20, 60), rng.uniform(12, 35)), rng.uniform(0, 180))
-    return [Layer(_soft(marks.filled(outline, size), rng.uniform(9, 15)), (-rng.uniform(0.08, 0.22),) * 3)]
+    return [Layer(_soft(marks.filled(outline, size), rng.uniform(6, 13)), (-rng.uniform(0.08, 0.22),) * 3)]
 
 
 def _joint(rng: np.random.Generator, size: int, angle: float) -> list[Layer]:
@@ -82,10 +84,10 @@ def _soft(mask: Floats, sigma: float) -> Floats:
 
 # Mean number of each on one frame.
 _OFTEN: tuple[tuple[float, Draw], ...] = (
-    (0.7, _dust),
-    (0.5, _lint),
+    (0.9, _dust),
+    (0.6, _lint),
     (0.3, _grinding),
-    (0.3, _reflection),
-    (0.25, _shadow),
+    (0.5, _reflection),
+    (0.35, _shadow),
     (0.12, _joint),
 )

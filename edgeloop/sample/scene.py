@@ -37,7 +37,7 @@ class SampleSize(Record):
 
 
 DEMO = SampleSize(train=340, val=80, stream=600, audit=320)
-TINY = SampleSize(train=48, val=16, stream=120, audit=48)
+TINY = SampleSize(train=48, val=16, stream=240, audit=48)
 SIZES: dict[str, SampleSize] = {"demo": DEMO, "tiny": TINY}
 
 

@@ -1,0 +1,190 @@
+"""Evaluation side by side with pycocotools, the cost of an interval, and how often the gate promotes by chance.
+
+    python -m benchmarks.evaluation --images 5000 --trials 200 --out var/benchmarks
+
+pycocotools is not a dependency: without it (`pip install --no-deps pycocotools` into a scratch environment on
+PYTHONPATH) its column stays empty. Everything is synthetic and seeded. Writes evaluation.json and a table in Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from edgeloop.bootstrap import Doubles, average_precision, frame_weights, paired_interval
+from edgeloop.boxes import Detections
+from edgeloop.evaluation import coco_average_precision, coco_documents
+from edgeloop.files import write_text
+from edgeloop.matching import MAXIMUM_DETECTIONS, Matches, Truths, match
+from edgeloop.progress import bar
+from tests import scenes
+
+CLASSES = 80
+ROUNDS = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=Path("var/benchmarks"))
+    asked = parser.parse_args()
+    rows = {
+        "evaluators": compare_evaluators(asked.images),
+        "intervals": time_intervals(),
+        "gate": [chance(frames, asked.trials) for frames in bar((30, 60, 125, 250), "promotions by chance", 4)],
+    }
+    write_text(asked.out / "evaluation.json", json.dumps(rows, indent=2) + "\n")
+    write_text(asked.out / "evaluation.md", table(rows))
+    print(table(rows))
+
+
+def coco_like(images: int, seed: int = 0) -> tuple[list[Detections], list[Truths]]:
+    """About 7 labelled boxes and 36 detections an image over 80 classes, as many as a detector gives on COCO."""
+    rng = np.random.default_rng(seed)
+    truths, seen = [], []
+    for _ in range(images):
+        count = int(rng.poisson(7.3))
+        corner, size = rng.uniform(0, 500, (count, 2)), rng.lognormal(4, 0.7, (count, 2)).clip(4, 400)
+        boxes, classes = np.concatenate([corner, corner + size], axis=1), rng.integers(0, CLASSES, count)
+        truths.append(Truths(boxes.astype(np.float32), classes))
+        seen.append(_detect(rng, boxes, classes))
+    return seen, truths
+
+
+def _detect(rng: np.random.Generator, boxes: np.ndarray, classes: np.ndarray) -> Detections:
+    """Two tries at each box and twenty ghosts."""
+    near = np.repeat(boxes, 2, axis=0)
+    near = near + rng.normal(0, 0.08, near.shape) * np.tile(near[:, 2:] - near[:, :2], 2)
+    corner = rng.uniform(0, 500, (20, 2))
+    corners = np.concatenate([near, np.concatenate([corner, corner + rng.uniform(8, 120, (20, 2))], axis=1)])
+    corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
+    kinds = np.concatenate([np.repeat(classes, 2), rng.integers(0, CLASSES, 20)])
+    scores = np.concatenate([rng.beta(4, 2, len(near)), rng.beta(1, 6, 20)]).astype(np.float32)
+    return Detections(corners.astype(np.float32), scores, kinds).select(np.argsort(-scores, kind="stable"))
+
+
+def compare_evaluators(images: int) -> dict[str, object]:
+    """Arrays in, average precision per class and IoU limit out; the evaluators take turns."""
+    seen, truths = coco_like(images)
+    evaluators: dict[str, Callable[[], Doubles]] = {
+        "faster-coco-eval": lambda: coco_average_precision(seen, truths, CLASSES)
+    }
+    if importlib.util.find_spec("pycocotools"):
+        evaluators["pycocotools"] = lambda: pycocotools_precision(seen, truths)
+    seconds: dict[str, list[float]] = {name: [] for name in evaluators}
+    values: dict[str, Doubles] = {}
+    for _ in bar(range(ROUNDS), "evaluators", ROUNDS):
+        for name, run in evaluators.items():
+            begin = time.perf_counter()
+            values[name] = run()
+            seconds[name].append(time.perf_counter() - begin)
+    matches = match(seen, truths, CLASSES)
+    ours = average_precision(matches, np.ones((1, images), np.int64), range(10))[0]
+    found = values["faster-coco-eval"]
+    return {
+        "images": images,
+        "classes": CLASSES,
+        "labelled boxes": int(matches.truths.sum()),
+        "detections": len(matches.scores),
+        "seconds": {name: round(statistics.median(taken), 2) for name, taken in seconds.items()},
+        "mAP50-95": float(np.nanmean(found)),
+        "largest difference": {
+            "faster-coco-eval to pycocotools": _difference(found, values.get("pycocotools")),
+            "faster-coco-eval to edgeloop.bootstrap": _difference(found, ours),
+        },
+    }
+
+
+def _difference(first: Doubles, second: Doubles | None) -> float | None:
+    return None if second is None else float(np.nanmax(np.abs(first - second)))
+
+
+def pycocotools_precision(seen: list[Detections], truths: list[Truths]) -> Doubles:
+    """The same by pycocotools, from the same structures."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    dataset, results = coco_documents(seen, truths, CLASSES)
+    with contextlib.redirect_stdout(io.StringIO()):
+        labelled = COCO()
+        labelled.dataset = dataset
+        labelled.createIndex()
+        judge = COCOeval(labelled, labelled.loadRes(results), "bbox")
+        judge.params.maxDets = [1, 10, MAXIMUM_DETECTIONS]
+        judge.evaluate()
+        judge.accumulate()
+    precision = judge.eval["precision"][:, :, :, 0, -1]
+    return np.where(precision.min(axis=1) < 0, np.nan, precision.mean(axis=1)).T
+
+
+def time_intervals() -> list[dict[str, object]]:
+    """Seconds for a paired interval on 250 frames and 4 classes with 100 detections a frame, 1000 resamples."""
+    first, second = _pair(250, 1, noise=97), _pair(250, 2, noise=97)
+    draws = frame_weights(250, 1000, seed=0)
+    rows: list[dict[str, object]] = []
+    for statistic in ("map50", "map50_95"):
+        begin = time.perf_counter()
+        paired_interval(first, second, statistic, draws=draws)
+        rows.append({"statistic": statistic, "seconds": round(time.perf_counter() - begin, 2)})
+    return rows
+
+
+def _pair(frames: int, seed: int, truth_seed: int = 0, noise: int = 4) -> Matches:
+    truths = scenes.frames_of_truths(frames, truth_seed)
+    return match(scenes.detect(truths, seed=seed, noise=noise), truths, len(scenes.SHARES))
+
+
+def chance(frames: int, trials: int) -> dict[str, object]:
+    """How often a challenger that is exactly as good as the champion shows a gain whose interval lies above 0."""
+    found = [
+        paired_interval(
+            _pair(frames, 2 * trial + 1, 10_000 + trial),
+            _pair(frames, 2 * trial + 2, 10_000 + trial),
+            "map50",
+            draws=frame_weights(frames, 300, seed=0),
+        )
+        for trial in range(trials)
+    ]
+    return {
+        "frames": frames,
+        "trials": trials,
+        "promoted by chance": sum(one.low > 0 for one in found) / trials,
+        "half width in points": round(float(np.mean([(one.high - one.low) * 50 for one in found])), 1),
+    }
+
+
+def table(rows: dict) -> str:
+    """Three small tables."""
+    evaluators = rows["evaluators"]
+    lines = [
+        "| {images} images, {classes} classes, {detections} detections | s |".format(**evaluators),
+        "|---|---|",
+        *(f"| {name} | {seconds} |" for name, seconds in evaluators["seconds"].items()),
+        *(f"| {name}, largest difference | {value} |" for name, value in evaluators["largest difference"].items()),
+        "",
+        "| paired interval, 250 frames, 4 classes, 1000 resamples | s |",
+        "|---|---|",
+        *(f"| {row['statistic']} | {row['seconds']} |" for row in rows["intervals"]),
+        "",
+        "| scored frames | an equal challenger is promoted | half width of the interval, points |",
+        "|---|---|---|",
+        *(
+            f"| {row['frames']} | {100 * row['promoted by chance']:.1f} % | {row['half width in points']} |"
+            for row in rows["gate"]
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

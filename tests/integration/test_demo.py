@@ -1,0 +1,118 @@
+"""The whole loop on the tiny sample: once undisturbed, once killed in every stage; both end the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeloop.card import Card, load_yaml
+
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(1200)]
+
+DRIFT = {"reference_frames": 120, "window_frames": 60, "minimum_frames": 60}
+
+
+def settings(root: Path, folder: Path) -> Path:
+    """A configuration whose card trains for a moment: what is tested is the loop, not the detector."""
+    card = load_yaml(Card, root / "models" / "cards" / "sample.yaml").model_dump(mode="json", exclude_none=True)
+    cards = root / "models" / "cards"
+    card |= {"architecture": str(cards / card["architecture"]), "start": str((cards / card["start"]).resolve())}
+    card |= {"name": "tiny", "epochs": 2, "challenger_epochs": 2}
+    (folder / "card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    profile = yaml.safe_load((root / "models" / "devices" / "cpu.yaml").read_text(encoding="utf-8"))
+    profile |= {"timed_frames": 100, "maximum_p99_ms": 1000.0}  # a busy machine must not decide this test
+    (folder / "device.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
+    config = {"card": "card.yaml", "device": "device.yaml", "drift": DRIFT, "sampling": {"budget": 24}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return folder / "config.yaml"
+
+
+def start(config: Path, workspace: Path, trace: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "edgeloop", "demo", "--size", "tiny", "--config", config, "--workspace", workspace]
+    environment = {**os.environ, "EDGELOOP_STAGE_LOG": str(trace)}
+    log = (workspace.parent / "demo.log").open("ab")
+    return subprocess.Popen(
+        [str(part) for part in command], env=environment, stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def stages(trace: Path, event: str) -> list[str]:
+    lines = trace.read_text(encoding="utf-8").splitlines() if trace.is_file() else []
+    return [entry["stage"] for entry in map(json.loads, lines) if entry["event"] == event]
+
+
+def killed_in(config: Path, workspace: Path, done: set[str]) -> str | None:
+    """Run until a stage that was not killed before begins, kill -9 everything in it; None when the run ended first."""
+    trace = workspace.parent / f"trace-{len(done)}.jsonl"
+    process = start(config, workspace, trace)
+    while process.poll() is None:
+        fresh = next((name for name in stages(trace, "start") if name not in done), None)
+        if fresh is not None:
+            time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return fresh
+        time.sleep(0.02)
+    assert process.returncode == 0, (workspace.parent / "demo.log").read_text()[-3000:]
+    return None
+
+
+def essence(workspace: Path) -> dict[str, Any]:
+    """What must not depend on how often a run was killed: data, weights, accuracy, choices; not times and latencies."""
+    result = json.loads((workspace / "result.json").read_text(encoding="utf-8"))
+    rounds = [one for one in (result["first"], result["second"]) if one]
+    return {
+        "versions": [version["md5"] for version in result["versions"]],
+        "checkpoints": [one["challenger"]["reference"]["checkpoint_sha256"] for one in rounds],
+        "accuracy": [
+            sorted((e["precision"], e["audit"], e["map50_95"]) for e in one["challenger"]["evaluations"])
+            for one in rounds
+        ],
+        "verdicts": [result["calm"]["verdict"], result["alarm"]["verdict"]],
+        "chosen": [frame["frame_id"] for frame in (result["selection"] or {"frames": []})["frames"]],
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace after one run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    workspace = folder / "ws"
+    assert killed_in(settings(root, folder), workspace, done={*EVERY_STAGE}) is None
+    return workspace
+
+
+EVERY_STAGE = (
+    "scene", "list_arrivals", "ingest", "commit_version", "champion_candidate", "freeze_terms", "train", "export",
+    "quantize", "thresholds", "evaluate", "benchmark", "choose", "gate", "report", "register", "promote", "infer",
+    "champion", "watch", "drift", "decide_retrain", "labels_status", "known_frames", "sample", "push_labels",
+    "simulate_labels", "pull_labels", "ingest_labels", "acknowledge_labels", "current_version",
+)  # fmt: skip
+
+
+def test_the_loop_runs_to_its_end(undisturbed: Path) -> None:
+    """Drift is found on the drifted stream alone, people label what was asked, and a challenger is judged."""
+    result = json.loads((undisturbed / "result.json").read_text(encoding="utf-8"))
+    assert result["calm"]["verdict"] != "drift"
+    assert result["alarm"]["verdict"] == "drift"
+    assert result["second"]["decision"]["champion_id"] == result["first"]["challenger"]["shipped"]["sha256"][:12]
+    before, after = result["versions"]
+    assert sum(after["frames"].values()) > sum(before["frames"].values())
+
+
+def test_killed_in_every_stage_it_ends_the_same(root: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """kill -9 in each stage and a run again: the same data, weights, numbers and choices as without."""
+    config, workspace, done = settings(root, tmp_path), tmp_path / "ws", set[str]()
+    while (stage := killed_in(config, workspace, done)) is not None:
+        done.add(stage)
+    assert {"train", "quantize", "register", "promote", "infer", "commit_version", "push_labels"} <= done
+    assert essence(workspace) == essence(undisturbed)
