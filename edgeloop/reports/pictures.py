@@ -127,9 +127,10 @@ def _draw(mistake: Mistake) -> str:
     x, y, side = _window(mistake.box, image.shape[1], image.shape[0])
     picture, scale = _enlarge(image[y : y + side, x : x + side])
     offset = np.array([x, y, x, y])
-    for box in mistake.truths:
-        _rectangle(picture, (box - offset) * scale, GREEN, 1)
-    _rectangle(picture, (mistake.box - offset) * scale, AMBER if mistake.missed else RED, 2)
+    _rectangle(picture, (mistake.box - offset) * scale, AMBER if mistake.missed else RED, 3)
+    for box in mistake.truths:  # thin and on top, so that a label under a wrong box stays visible
+        if not (mistake.missed and np.array_equal(box, mistake.box)):
+            _rectangle(picture, (box - offset) * scale, GREEN, 1)
     encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
