@@ -25,4 +25,5 @@ def bar(items: Iterable[T], description: str, total: int) -> Iterator[T]:
                 progress.start()
             yield item
     finally:
-        progress.stop()
+        if progress.live.is_started:  # stopping a bar that never began leaves an empty line
+            progress.stop()
