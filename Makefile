@@ -1,7 +1,7 @@
 # Everything a newcomer needs; each target brings uv and the locked environment when they are missing.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
+UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.venv-uv/bin/uv)
 RUN = UV=$(UV) $(UV) run --frozen --no-sync
 
 .PHONY: help demo test check up down bench setup
@@ -29,5 +29,5 @@ bench: setup     ## the side-by-side measurements quoted in the README
 setup: $(UV)
 	@$(UV) sync --frozen --quiet
 
-.venv-uv/bin/uv:
+$(CURDIR)/.venv-uv/bin/uv:
 	@python3 -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv
