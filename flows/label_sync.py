@@ -24,7 +24,7 @@ def label_sync(emit: bool = True, config_path: Path | None = None) -> DatasetVer
     """
     config = load_config(config_path)
     pulled = pull_labels(config)
-    if not pulled.frames:
+    if not pulled.seen:
         return None
     merged = ingest_labels(pulled, config)
     version = commit_version(config, merged.state)
