@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -120,21 +120,31 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def end(process: psutil.Process, seconds: float = 20.0) -> None:
-    """End a process that `spawn` started, with all its descendants: SIGINT, then SIGTERM, at last SIGKILL.
+def end(process: psutil.Process, seconds: float = 10.0) -> None:
+    """End a process that `spawn` started, with all its descendants.
 
     Args:
-        process: the one that stops its own children in order when it is told to.
-        seconds: how long they may take before they are killed.
+        process: it is told first and alone, for a worker stops its own runs in order.
+        seconds: how long it may take, and then how long what is left may take, before that is killed.
     """
-    family = [process]
-    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        family = list({*family, *(child for member in family for child in _children(member))})
-        for member in [process] if wish == signal.SIGINT else family:  # a worker stops its own runs in order
+    family = {process, *_children(process)}
+    _tell(process, signal.SIGTERM)
+    _wait([process], seconds)
+    for wish in (signal.SIGTERM, signal.SIGKILL):
+        family |= {child for member in family for child in _children(member)}
+        for member in family:
             _tell(member, wish)
-        _, family = psutil.wait_procs(family, timeout=seconds / 2)
-        if not family:
-            return
+        _wait(family, seconds)
+
+
+def _wait(family: Iterable[psutil.Process], seconds: float) -> None:
+    """Return when none of `family` runs any more, at the latest after `seconds`.
+
+    A process that nobody collects stays a zombie, and psutil's own wait counts that as running.
+    """
+    deadline = time.monotonic() + seconds
+    while any(map(is_alive, family)) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def find(pid: int, created: float) -> psutil.Process | None:

@@ -8,6 +8,7 @@ have been created when the record says, for ids are given out again.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -197,7 +198,9 @@ def _key(config: Config) -> str:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        path.write_text(os.environ.get(KEY_VARIABLE) or secrets.token_hex(20), encoding="ascii")
+        given = os.environ.get(KEY_VARIABLE, "")
+        usable = re.fullmatch("[0-9a-f]{40}", given)  # the form of a key that a new server can be given
+        path.write_text(given if usable else secrets.token_hex(20), encoding="ascii")
     return path.read_text(encoding="ascii")
 
 
