@@ -135,6 +135,8 @@ def end(process: psutil.Process, seconds: float = 10.0) -> None:
         for member in family:
             _tell(member, wish)
         _wait(family, seconds)
+    if isinstance(process, psutil.Popen):
+        process.wait()  # our own child: collect it
 
 
 def _wait(family: Iterable[psutil.Process], seconds: float) -> None:

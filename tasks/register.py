@@ -174,10 +174,18 @@ def _tracking(config: Config) -> Iterator[MlflowClient]:
             raise EdgeloopError(f"{place.tracking_uri} refused: {error.message.splitlines()[0]}") from error
 
 
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # decided about when MLflow is imported
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # its notes on making tables
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for results
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
 def _import_mlflow() -> Any:
-    """MLflow without telemetry, which it decides about when it is imported, and without its notes on migrations."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    """MLflow, silent on every channel; what the user set stays."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     import mlflow
 
     return mlflow

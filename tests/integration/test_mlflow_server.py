@@ -66,7 +66,9 @@ class TestStack:
 class TestServerOfItsOwn:
     """`tracking.uri` names a server, started as mlflow/compose.yaml does: files pass through it."""
 
-    def test_registry_works_through_the_server_alone(self, candidate: Candidate, tmp_path: Path) -> None:
+    def test_registry_works_through_the_server_alone(
+        self, candidate: Candidate, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         """Register and promote on one machine; another with an empty disk gets the champion, byte for byte."""
         base, store = mlflow_server(Config(root=tmp_path), free_port()), tmp_path / "server"
         store.mkdir()
@@ -103,3 +105,6 @@ class TestServerOfItsOwn:
             assert fetched.shipped.path.is_relative_to(there.workspace.artifacts)
             assert fetched.shipped.path.read_bytes() == candidate.shipped.path.read_bytes()
             assert fetched.checkpoint.read_bytes() == candidate.checkpoint.read_bytes()
+        printed = capfd.readouterr()
+        assert printed.out == ""  # MLflow would print links there, where results belong
+        assert "Downloading" not in printed.err
