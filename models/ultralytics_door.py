@@ -127,7 +127,9 @@ def import_ultralytics() -> Any:
     kept = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import ultralytics
+    from ultralytics import utils
 
+    utils.VERBOSE = False  # the variable above is read once, by whoever imports Ultralytics first
     for name, value in kept.items():  # Ultralytics sets OMP_NUM_THREADS to 1 for the whole process and every child
         if value is None:
             os.environ.pop(name, None)

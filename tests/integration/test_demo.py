@@ -39,10 +39,10 @@ def settings(root: Path, folder: Path) -> Path:
 def start(config: Path, workspace: Path, trace: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "edgeloop", "demo", "--size", "tiny", "--config", config, "--workspace", workspace]
     environment = {**os.environ, "EDGELOOP_STAGE_LOG": str(trace)}
-    log = (workspace.parent / "demo.log").open("ab")
-    return subprocess.Popen(
-        [str(part) for part in command], env=environment, stdout=log, stderr=log, start_new_session=True
-    )
+    with (workspace.parent / "demo.log").open("ab") as log:
+        return subprocess.Popen(
+            [str(part) for part in command], env=environment, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def stages(trace: Path, event: str) -> list[str]:

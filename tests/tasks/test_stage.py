@@ -273,7 +273,8 @@ class TestFlow:
 
     def test_server_listens_on_loopback_alone(self, config: Config) -> None:
         """The private server is reachable from this machine only."""
-        (server,) = [child for child in psutil.Process().children() if "uvicorn" in child.cmdline()]
+        living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+        (server,) = [child for child in living if "uvicorn" in child.cmdline()]
         assert {connection.laddr.ip for connection in server.net_connections() if connection.status == "LISTEN"} == {
             "127.0.0.1"
         }
