@@ -45,16 +45,21 @@ def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str], pri
         private: the child is killed when the thread that calls this ends, however it ends (kill -9 included).
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    boot = [sys.executable, "-S", "-E", "-c", _BOOT, str(os.getpid()), "private" if private else "shared"]
     with log.open("ab") as output:
         return psutil.Popen(
-            [*boot, *command],
+            boot(command, private),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),
             start_new_session=True,
         )
+
+
+def boot(command: Sequence[str], private: bool = True) -> list[str]:
+    """The command line of a child; a private one is killed when the thread that starts it ends, however it ends."""
+    own = "private" if private else "shared"
+    return [sys.executable, "-S", "-E", "-c", _BOOT, str(os.getpid()), own, *command]
 
 
 def free_port() -> int:

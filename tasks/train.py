@@ -1,16 +1,22 @@
-"""Stage train: a card on a data set version gives a checkpoint."""
+"""Stage train: a card on a data set version gives a checkpoint, in a process of its own."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from edgeloop.card import Card
 from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion
+from edgeloop.errors import BadInput, EdgeloopError
 from edgeloop.files import sha256
-from models.checkpoint import Checkpoint
-from models.ultralytics_door import train as train_card
+from models.apart import BAD_INPUT, FULL_DISK, INTERRUPTED, TrainingJob
+from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record
+from tasks.process import boot
 from tasks.stage import stage
 
 
@@ -33,7 +39,33 @@ def train(
     passes = epochs or (card.challenger_epochs if start else None) or card.epochs
     begin = start or card.start
     out = config.workspace.artifacts / "checkpoints" / f"{card.name}-{_key(version, card, begin, passes)}"
-    return train_card(version.data_yaml, card, out, start=begin, epochs=passes, dataset_md5=version.md5)
+    train_apart(
+        TrainingJob(
+            data_yaml=version.data_yaml, card=card, out=out, start=begin, epochs=passes, dataset_md5=version.md5
+        )
+    )
+    return load_checkpoint_record(out / CHECKPOINT)
+
+
+def train_apart(job: TrainingJob) -> None:
+    """Run the job in a child, which ends with us; its progress is on our stderr.
+
+    Raises:
+        BadInput: as the child says it.
+        OSError: the disk is full.
+        KeyboardInterrupt: the child was interrupted.
+        EdgeloopError: it failed otherwise; its traceback is on stderr.
+    """
+    command = boot([sys.executable, "-m", "models.apart"])
+    child = subprocess.run(command, input=job.model_dump_json(), stdout=subprocess.PIPE, text=True, check=False)
+    if child.returncode == BAD_INPUT:
+        raise BadInput(child.stdout)
+    if child.returncode == FULL_DISK:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(job.out))
+    if child.returncode == INTERRUPTED:
+        raise KeyboardInterrupt
+    if child.returncode:
+        raise EdgeloopError(f"Training ended with exit code {child.returncode}; the reason is on stderr above.")
 
 
 def _key(version: DatasetVersion, card: Card, start: Path | None, epochs: int) -> str:
