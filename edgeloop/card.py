@@ -53,6 +53,7 @@ class Card(Record):
         imgsz: input side in pixels, a multiple of 32.
         epochs: passes over the training side.
         challenger_epochs: the same when training continues from the champion.
+        minimum_images: a set so small that its epochs show fewer images than this is trained for more epochs.
         training_device: where to train, Ultralytics' own setting: "cpu", "0", "0,1", "mps".
         head: what is exported; "end-to-end" needs an architecture with a one-to-one head (YOLO26, YOLOv10).
     """
@@ -63,6 +64,7 @@ class Card(Record):
     imgsz: int = Field(default=192, ge=32, multiple_of=32)
     epochs: int = Field(default=10, ge=1)
     challenger_epochs: int | None = Field(default=None, ge=1)
+    minimum_images: int = Field(default=0, ge=0)
     batch: int = Field(default=16, ge=1)
     learning_rate: float = Field(default=0.002, gt=0)
     optimizer: Literal["auto", "SGD", "AdamW"] = "AdamW"
@@ -74,6 +76,11 @@ class Card(Record):
     quantize: QuantizeCard = QuantizeCard()
     thresholds: ThresholdCard = ThresholdCard()
     gate: GateCard = GateCard()
+
+    def epochs_for(self, frames: int, *, challenger: bool = False) -> int:
+        """How many passes over a training side of `frames` frames."""
+        asked = (self.challenger_epochs if challenger else None) or self.epochs
+        return max(asked, -(-self.minimum_images // max(frames, 1)))
 
 
 class DeviceProfile(Record):

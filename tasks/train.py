@@ -31,12 +31,12 @@ def train(
         card: what to train.
         config: where checkpoints are kept: one folder below `artifacts` for each version, card, start and length.
         start: checkpoint to continue from, such as the champion's; the card's own when None.
-        epochs: passes over the training side; the card's `challenger_epochs` with a start, else its `epochs`.
+        epochs: passes over the training side; what the card says for a set of this size when None.
 
     Raises:
         BadInput: see `models.ultralytics_door.train`.
     """
-    passes = epochs or (card.challenger_epochs if start else None) or card.epochs
+    passes = epochs or card.epochs_for(version.frames["train"], challenger=start is not None)
     begin = start or card.start
     out = config.workspace.artifacts / "checkpoints" / f"{card.name}-{_key(version, card, begin, passes)}"
     train_apart(

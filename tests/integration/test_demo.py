@@ -1,4 +1,4 @@
-"""The whole loop on the tiny sample: once undisturbed, once killed in every stage; both end the same."""
+"""The whole loop on the tiny sample: undisturbed, on with people in a real Label Studio, and killed in every stage."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ import pytest
 import yaml
 
 from edgeloop.card import Card, load_yaml
+from edgeloop.dataset import load_labels
+from edgeloop.frames import LabelledFrame
+from edgeloop.regions import to_percent
+from tasks.label_studio import KEY
+from tests.integration.label_studio_server import EMAIL, LabelStudioServer, label_studio
+
+__all__ = ["label_studio"]  # a fixture is found by its name here
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(1200)]
 
@@ -26,7 +33,7 @@ def settings(root: Path, folder: Path) -> Path:
     card = load_yaml(Card, root / "models" / "cards" / "sample.yaml").model_dump(mode="json", exclude_none=True)
     cards = root / "models" / "cards"
     card |= {"architecture": str(cards / card["architecture"]), "start": str((cards / card["start"]).resolve())}
-    card |= {"name": "tiny", "epochs": 2, "challenger_epochs": 2}
+    card |= {"name": "tiny", "epochs": 2, "challenger_epochs": 2, "minimum_images": 0}
     (folder / "card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
     profile = yaml.safe_load((root / "models" / "devices" / "cpu.yaml").read_text(encoding="utf-8"))
     profile |= {"timed_frames": 100, "maximum_p99_ms": 1000.0}  # a busy machine must not decide this test
@@ -107,6 +114,67 @@ def test_the_loop_runs_to_its_end(undisturbed: Path) -> None:
     assert result["second"]["decision"]["champion_id"] == result["first"]["challenger"]["shipped"]["sha256"][:12]
     before, after = result["versions"]
     assert sum(after["frames"].values()) > sum(before["frames"].values())
+
+
+def command(workspace: Path, environment: dict[str, str], *arguments: str) -> Any:
+    """What one command of a user's answers, in the workspace that the demo left."""
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeloop", *arguments, "--config", str(workspace / "config.yaml"), "--json"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 3), done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def regions(frame: LabelledFrame, names: list[str]) -> list[dict[str, Any]]:
+    """What the labelling screen would send for the true boxes of a frame."""
+    width, height = frame.frame.width, frame.frame.height
+    return [
+        {
+            "from_name": "label", "to_name": "image", "type": "rectanglelabels", "image_rotation": 0,
+            "original_width": width, "original_height": height,
+            "value": {**to_percent(box.box, width, height), "rotation": 0, "rectanglelabels": [names[box.class_id]]},
+        }
+        for box in frame.labels
+    ]  # fmt: skip
+
+
+def test_people_answer_in_label_studio_and_the_loop_goes_on(undisturbed: Path, label_studio: LabelStudioServer) -> None:
+    """Asked there, labelled there by hand, the answers become a version, and a challenger trained on it is judged."""
+    scene = Path(json.loads((undisturbed / "result.json").read_text(encoding="utf-8"))["scene"])
+    environment = {
+        "EDGELOOP_QUEUE__KIND": "label-studio", "EDGELOOP_QUEUE__URL": label_studio.url,
+        "EDGELOOP_QUEUE__PROJECT": "edgeloop-loop", KEY: label_studio.token,
+        "EDGELOOP_AUDITS": json.dumps([str(scene / "audit-clean"), str(scene / "audit-drifted")]),
+    }  # fmt: skip
+    before = command(undisturbed, environment, "dataset", "show")
+    asked = command(undisturbed, environment, "sample", "--budget", "12")
+    project = label_studio.get("/api/projects", title="edgeloop-loop").json()["results"][0]["id"]
+    truth = {frame.frame.frame_id: frame for frame in load_labels(scene / "stream-drifted")}
+    answered, scores = [], []
+    while (task := label_studio.next_task(project)) is not None:
+        key = task["data"]["frame_id"]
+        scores.append(task["data"]["score"])
+        label_studio.annotate(task["id"], regions(truth[key], before["names"]))
+        answered.append(key)
+    assert set(answered) == {chosen["frame_id"] for chosen in asked["frames"]}
+    assert len(answered) == 12
+    assert scores == sorted(scores)
+
+    after = command(undisturbed, environment, "labels", "pull")
+    assert sum(after["frames"].values()) == sum(before["frames"].values()) + len(answered)
+    labelled = {frame.frame.frame_id: frame for frame in load_labels(Path(after["root"]))}
+    assert all(len(labelled[key].labels) == len(truth[key].labels) for key in answered)
+    assert {labelled[key].labeler for key in answered} == {EMAIL}
+
+    judged = command(undisturbed, environment, "retrain")
+    assert judged["dataset_md5"] == after["md5"]
+    assert judged["challenger"]["shipped"]["dataset_md5"] == after["md5"]
+    assert judged["champion"]["shipped"]["sha256"] != judged["challenger"]["shipped"]["sha256"]
+    assert judged["decision"]["rows"]
 
 
 @pytest.mark.skipif(
