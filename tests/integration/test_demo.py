@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from edgeloop.card import Card, load_yaml
+from edgeloop.card import Card, load_profile, load_yaml
+from edgeloop.config import load_config
 from edgeloop.dataset import load_labels
 from edgeloop.frames import LabelledFrame
 from edgeloop.regions import to_percent
+from tasks.infer import infer
 from tasks.label_studio import KEY
+from tasks.register import champion
 from tests.integration.label_studio_server import EMAIL, LabelStudioServer, label_studio
 
 __all__ = ["label_studio"]  # a fixture is found by its name here
@@ -133,6 +136,14 @@ def command(workspace: Path, environment: dict[str, str], *arguments: str) -> An
     return json.loads(done.stdout)
 
 
+def run_champion(workspace: Path, stream: Path) -> None:
+    """Frames go through the champion and into its log, as they would on the device."""
+    config = load_config(workspace / "config.yaml")
+    artifact = champion.fn(config)
+    assert artifact is not None
+    infer.fn(artifact, stream, config, load_profile(config.path(config.device)))
+
+
 def regions(frame: LabelledFrame, names: list[str]) -> list[dict[str, Any]]:
     """What the labelling screen would send for the true boxes of a frame."""
     width, height = frame.frame.width, frame.frame.height
@@ -154,6 +165,8 @@ def test_people_answer_in_label_studio_and_the_loop_goes_on(undisturbed: Path, l
         "EDGELOOP_QUEUE__PROJECT": "edgeloop-loop", KEY: label_studio.token,
         "EDGELOOP_AUDITS": json.dumps([str(scene / "audit-clean"), str(scene / "audit-drifted")]),
     }  # fmt: skip
+    for stream in ("stream-clean", "stream-drifted"):
+        run_champion(undisturbed, scene / stream)
     before = command(undisturbed, environment, "dataset", "show")
     asked = command(undisturbed, environment, "sample", "--budget", "12")
     project = label_studio.get("/api/projects", title="edgeloop-loop").json()["results"][0]["id"]
