@@ -170,7 +170,8 @@ def test_people_answer_in_label_studio_and_the_loop_goes_on(undisturbed: Path, l
     before = command(undisturbed, environment, "dataset", "show")
     asked = command(undisturbed, environment, "sample", "--budget", "12")
     project = label_studio.get("/api/projects", title="edgeloop-loop").json()["results"][0]["id"]
-    truth = {frame.frame.frame_id: frame for frame in load_labels(scene / "stream-drifted")}
+    streams = [load_labels(scene / name) for name in ("stream-clean", "stream-drifted")]
+    truth = {frame.frame.frame_id: frame for frames in streams for frame in frames}
     answered, scores = [], []
     while (task := label_studio.next_task(project)) is not None:
         key = task["data"]["frame_id"]
