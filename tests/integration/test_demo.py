@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from edgeloop.card import Card, load_profile, load_yaml
+from edgeloop.card import load_profile
 from edgeloop.config import load_config
 from edgeloop.dataset import load_labels
 from edgeloop.frames import LabelledFrame
@@ -22,58 +19,12 @@ from edgeloop.regions import to_percent
 from tasks.infer import infer
 from tasks.label_studio import KEY
 from tasks.register import champion
+from tests.demo_runs import killed_in, settings
 from tests.integration.label_studio_server import EMAIL, LabelStudioServer, label_studio
 
 __all__ = ["label_studio"]  # a fixture is found by its name here
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(1200)]
-
-DRIFT = {"reference_frames": 120, "window_frames": 60, "minimum_frames": 60}
-
-
-def settings(root: Path, folder: Path) -> Path:
-    """A configuration whose card trains for a moment: what is tested is the loop, not the detector."""
-    card = load_yaml(Card, root / "models" / "cards" / "sample.yaml").model_dump(mode="json", exclude_none=True)
-    cards = root / "models" / "cards"
-    card |= {"architecture": str(cards / card["architecture"]), "start": str((cards / card["start"]).resolve())}
-    card |= {"name": "tiny", "epochs": 2, "challenger_epochs": 2, "minimum_images": 0}
-    (folder / "card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
-    profile = yaml.safe_load((root / "models" / "devices" / "cpu.yaml").read_text(encoding="utf-8"))
-    profile |= {"timed_frames": 100, "maximum_p99_ms": 1000.0}  # a busy machine must not decide this test
-    (folder / "device.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
-    config = {"card": "card.yaml", "device": "device.yaml", "drift": DRIFT, "sampling": {"budget": 24}}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    return folder / "config.yaml"
-
-
-def start(config: Path, workspace: Path, trace: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "edgeloop", "demo", "--size", "tiny", "--config", config, "--workspace", workspace]
-    environment = {**os.environ, "EDGELOOP_STAGE_LOG": str(trace)}
-    with (workspace.parent / "demo.log").open("ab") as log:
-        return subprocess.Popen(
-            [str(part) for part in command], env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-
-
-def stages(trace: Path, event: str) -> list[str]:
-    lines = trace.read_text(encoding="utf-8").splitlines() if trace.is_file() else []
-    return [entry["stage"] for entry in map(json.loads, lines) if entry["event"] == event]
-
-
-def killed_in(config: Path, workspace: Path, done: set[str]) -> str | None:
-    """Run until a stage that was not killed before begins, kill -9 everything in it; None when the run ended first."""
-    trace = workspace.parent / f"trace-{len(done)}.jsonl"
-    process = start(config, workspace, trace)
-    while process.poll() is None:
-        fresh = next((name for name in stages(trace, "start") if name not in done), None)
-        if fresh is not None:
-            time.sleep(INTO_IT.get(fresh, 0.05))
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return fresh
-        time.sleep(0.02)
-    assert process.returncode == 0, (workspace.parent / "demo.log").read_text()[-3000:]
-    return None
 
 
 def essence(workspace: Path) -> dict[str, Any]:
@@ -92,22 +43,12 @@ def essence(workspace: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace after one run that nobody disturbed."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    workspace = folder / "ws"
-    assert killed_in(settings(root, folder), workspace, done={*EVERY_STAGE}) is None
-    return workspace
-
-
 EVERY_STAGE = (
     "scene", "list_arrivals", "ingest", "commit_version", "champion_candidate", "freeze_terms", "train", "export",
     "quantize", "thresholds", "evaluate", "benchmark", "choose", "gate", "report", "register", "promote", "infer",
     "champion", "watch", "drift", "decide_retrain", "labels_status", "known_frames", "sample", "push_labels",
     "simulate_labels", "pull_labels", "ingest_labels", "acknowledge_labels", "current_version",
 )  # fmt: skip
-INTO_IT = {"train": 8.0, "quantize": 1.0, "infer": 0.5}  # seconds before the kill: long stages are hit in the middle
 WRITING_STAGES = (
     "commit_version", "train", "quantize", "register", "promote", "infer", "push_labels", "acknowledge_labels",
 )  # fmt: skip
@@ -201,8 +142,8 @@ def test_killed_in_every_stage_it_ends_the_same(root: Path, undisturbed: Path, t
     In the stages that leave the most behind, that is; EDGELOOP_KILL_EVERY_STAGE=1 takes all of them (12 minutes).
     """
     wanted = set(EVERY_STAGE if "EDGELOOP_KILL_EVERY_STAGE" in os.environ else WRITING_STAGES)
-    config, workspace, killed = settings(root, tmp_path), tmp_path / "ws", set[str]()
-    while (stage := killed_in(config, workspace, killed | set(EVERY_STAGE) - wanted)) is not None:
-        killed.add(stage)
-    assert killed == wanted
+    config, workspace, left = settings(root, tmp_path), tmp_path / "ws", set(wanted)
+    while (stage := killed_in(config, workspace, left)) is not None:
+        left.remove(stage)
+    assert not left
     assert essence(workspace) == essence(undisturbed)
