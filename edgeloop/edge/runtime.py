@@ -171,11 +171,15 @@ def _implementation(path: Path, name: RuntimeName, settings: Settings) -> Runtim
 
 
 def _how_to_install(*names: RuntimeName) -> str:
-    extras = sorted({name.partition("-")[0] for name in names})
-    sentence = " or ".join(f"pip install 'edgeloop[{extra}]'" for extra in extras) + "."
+    """One way for each library among the names."""
+    ways = {
+        "onnxruntime": "pip install 'edgeloop[onnxruntime]'",
+        "openvino": "pip install 'edgeloop[openvino]'",
+        "tensorrt": "pip install 'edgeloop[tensorrt]' beside JetPack's TensorRT (on a workstation tensorrt-cu12)",
+    }
     if all("-" in name for name in names):
-        return "pip install onnxruntime-gpu in place of onnxruntime, or NVIDIA's build of it for a Jetson."
-    return sentence
+        return "pip install onnxruntime-gpu in place of onnxruntime (on a Jetson NVIDIA's own build of it)."
+    return " or ".join(ways[name] for name in dict.fromkeys(name.partition("-")[0] for name in names)) + "."
 
 
 def shape_of(kind: InputKind, sides: Iterable[int | None]) -> Shape:
