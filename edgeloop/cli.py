@@ -18,6 +18,7 @@ from click.exceptions import ClickException
 from rich.console import Console
 
 from edgeloop import __version__
+from edgeloop.edge.cli import app as device
 from edgeloop.errors import EdgeloopError, is_full_disk
 
 COMMANDS = "edgeloop.commands"
@@ -29,6 +30,9 @@ app = typer.Typer(
     help="Takes a YOLO detector from notebook accuracy to production on edge hardware, and keeps it there.",
     epilog="Start with `edgeloop demo`: it runs the whole loop once on generated data, in a few minutes.",
 )  # fmt: skip
+
+
+app.registered_commands.extend(device.registered_commands)
 
 
 def _version(wanted: bool) -> None:

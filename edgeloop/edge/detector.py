@@ -63,6 +63,7 @@ class Detector:
         artifact: what runs.
         runtime: what runs it.
         floor: detections at or below this score are dropped.
+        batch: how many images `detect_batch` takes.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Detector:
                 f"the record of {artifact.path.name} says {artifact.imgsz} pixels, the file takes "
                 f"{runtime.shape[3]}x{runtime.shape[2]}; export it again."
             )
-        self.artifact, self.runtime, self.floor = artifact, runtime, floor
+        self.artifact, self.runtime, self.floor, self.batch = artifact, runtime, floor, batch
         self._statistics = statistics
         self._decoder = Decoder.of(artifact, floor, multi_label)
         self._buffer = FrameBuffer(artifact.imgsz, batch)
