@@ -123,14 +123,22 @@ class LiveSource:
         self._stopped = True
 
     def _work(self, capture: Capture | None) -> None:
+        shortest, longest = self._retry_seconds
+        pause = shortest
         while capture is not None:
+            begin = time.monotonic()
             self._read(capture)
             capture.close()
-            capture = None if self._stopped else self._find_again()
+            if time.monotonic() - begin > longest:  # a camera that comes and goes is asked less and less often
+                pause = shortest
+            capture, pause = self._find_again(pause)
 
     def _read(self, capture: Capture) -> None:
         """Hand frames over until the connection is over."""
         while not self._stopped and (image := capture.read()) is not None:
+            if not self.counts.connected:
+                self.counts.connected = True
+                self._warn(f"{self.name} is back.")
             moment = self._clock.now()
             self.counts.clock_steps = self._clock.steps_back
             identity = numbered_id(self._camera, time.time_ns(), self._run, self._number)
@@ -140,19 +148,18 @@ class LiveSource:
                 self._newest = SourceFrame(identity, self._camera, moment, image)
                 self._arrived.notify()
 
-    def _find_again(self) -> Capture | None:
-        self.counts.disconnects += 1
-        self.counts.connected = False
-        self._warn(f"{self.name} has ended; looking for it again.")
-        pause, longest = self._retry_seconds
-        while not self._stopped:
-            if (found := self._connection()) is not None:
-                self.counts.connected = True
-                self._warn(f"{self.name} is back.")
-                return found
+    def _find_again(self, pause: float) -> tuple[Capture | None, float]:
+        """The next connection, and the pause before the one after it; None when the source was stopped."""
+        if self.counts.connected and not self._stopped:
+            self.counts.disconnects += 1
+            self.counts.connected = False
+            self._warn(f"{self.name} has ended; looking for it again.")
+        found = None
+        while not self._stopped and found is None:
             self._pause(pause * random.uniform(0.8, 1.2))  # noqa: S311  # many agents, one switch that came back
-            pause = min(2 * pause, longest)
-        return None
+            pause = min(2 * pause, self._retry_seconds[1])
+            found = None if self._stopped else self._connection()
+        return found, pause
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -13,6 +13,11 @@ from typing import Literal
 from pydantic import Field
 
 from edgeloop.edge.agent import Agent, Screen
+from edgeloop.edge.artifact_folder import ArtifactFolder
+from edgeloop.edge.device_token import read_token
+from edgeloop.edge.endpoint import Endpoint
+from edgeloop.edge.health import HealthLimits
+from edgeloop.edge.hot_swap import HotSwap
 from edgeloop.edge.live_line import LiveLine
 from edgeloop.edge.meter import AgentStatus
 from edgeloop.edge.model import FixedModel, Model, detectors, read_artifact
@@ -44,6 +49,7 @@ class AgentSettings(Record):
         camera: names the camera in the log; None takes what the source says.
         endpoint: loopback address for flags and metrics, `127.0.0.1:8765`; None for none.
         max_frames: end after so many.
+        health: what an exchanged artifact must keep.
         show, save_video: an annotated window; an annotated MP4.
     """
 
@@ -59,6 +65,7 @@ class AgentSettings(Record):
     camera: str | None = None
     endpoint: str | None = None
     max_frames: int | None = Field(default=None, gt=0)
+    health: HealthLimits = HealthLimits()
     show: bool = False
     save_video: Path | None = None
 
@@ -73,7 +80,7 @@ def run_agent(settings: AgentSettings) -> AgentStatus:
     with exclusive(settings.device / "agent.lock", f"the device folder {settings.device}", patience_seconds=0):
         agent = assemble(settings, line.say)
         try:
-            with stopped_by_signals(agent):
+            with stopped_by_signals(agent), serving(settings, agent, line.say):
                 line.start(agent.status)
                 agent.run(settings.max_frames)
         finally:
@@ -85,20 +92,42 @@ def run_agent(settings: AgentSettings) -> AgentStatus:
 
 
 def assemble(settings: AgentSettings, warn: Warn) -> Agent:
-    """Open everything that the settings name; what can be refused is refused before the device folder changes."""
+    """Open everything that the settings name; what can be refused is refused before anything is written."""
     run = uuid.uuid4().hex[:12]
     source = open_source(settings.source, run, warn, settings.camera)
     screens: list[Screen] = [Window()] if settings.show else []
     if settings.save_video:
         screens.append(VideoFile(settings.save_video, VIDEO_RATE))
     model = open_model(settings, warn)
-    recorder = Recorder(settings.device, run, settings.store, settings.retention, settings.budget_bytes)
+    try:
+        recorder = Recorder(settings.device, run, settings.store, settings.retention, settings.budget_bytes)
+    except BadInput:
+        model.close()
+        raise
     return Agent(source, model, recorder, warn, screens)
 
 
 def open_model(settings: AgentSettings, warn: Warn) -> Model:
-    """The artifact that the settings name, ready to answer."""
-    return FixedModel(read_artifact(settings.model), detectors(settings.runtime, settings.threads, settings.batch))
+    """The artifact, or the folder of artifacts, that the settings name, ready to answer."""
+    open_detector = detectors(settings.runtime, settings.threads, settings.batch)
+    if settings.model.is_dir():
+        return HotSwap(ArtifactFolder(settings.model), open_detector, warn, settings.health)
+    return FixedModel(read_artifact(settings.model), open_detector)
+
+
+@contextmanager
+def serving(settings: AgentSettings, agent: Agent, warn: Warn) -> Iterator[None]:
+    """Answer HTTP while the block runs, when an endpoint was asked for."""
+    if settings.endpoint is None:
+        yield
+        return
+    token = read_token(settings.device)
+    endpoint = Endpoint(settings.endpoint, token, agent.status, agent.meter.loop, agent.recorder.flag)
+    warn(f"flags, metrics and health on http://{endpoint.address}")
+    try:
+        yield
+    finally:
+        endpoint.close()
 
 
 @contextmanager
