@@ -23,6 +23,7 @@ from edgeloop.errors import BadInput
 
 LARGEST_BODY = 4096  # bytes; a flag has about 60
 PATIENCE_SECONDS = 5.0  # for a client that says nothing
+POLL_SECONDS = 0.1  # how soon `close` is noticed
 JSON = "application/json"
 LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 LAST_PORT = 65535
@@ -67,7 +68,9 @@ class Endpoint:
             raise BadInput(f"cannot listen on {address} ({problem.strerror}); choose another port.") from problem
         self._server.daemon_threads = True
         self.address = f"{host}:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, name="edgeloop-endpoint", daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(POLL_SECONDS,), name="edgeloop-endpoint", daemon=True
+        ).start()
 
     def close(self) -> None:
         """Stop listening."""

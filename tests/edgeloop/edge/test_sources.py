@@ -116,7 +116,7 @@ def test_stop_ends_the_iteration(tmp_path: Path) -> None:
 def test_what_is_not_there_is_refused(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source that does not exist is said to, with what could be named instead."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match="expected a folder|holds no frames"):
+    with pytest.raises(BadInput, match=r"expected a folder|holds no frames"):
         open_source(text, "run", pytest.fail)
 
 
