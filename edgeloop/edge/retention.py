@@ -19,7 +19,7 @@ from pydantic import Field
 from edgeloop.edge.frame import Image, as_bgr
 from edgeloop.edge.log_schema import InferenceRecord, KeptBecause
 from edgeloop.edge.spool import FRAMES, SPOOL, Spool
-from edgeloop.errors import EdgeloopError, is_full_disk
+from edgeloop.errors import is_full_disk
 from edgeloop.files import atomic_file
 from edgeloop.record import Record
 
@@ -133,6 +133,11 @@ class ImageKeeper:
         self._thread = threading.Thread(target=self._work, name="edgeloop-images", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Images that are not encoded yet."""
+        return len(self._coming)
+
     def offer(self, record: InferenceRecord, image: Image) -> InferenceRecord:
         """Decide about a frame; returns at once. Log what this returns.
 
@@ -170,7 +175,9 @@ class ImageKeeper:
         if (self.spool.folder / image_key(frame_id)).exists():
             self.spool.protect(frame_id)
             return True
-        return frame_id in self._kept if record is None else self._save_flagged(record, content)
+        if frame_id in self._kept or record is None:
+            return frame_id in self._kept
+        return self._save_flagged(record, content)
 
     def close(self) -> None:
         """Write what waits and end the thread."""
@@ -195,9 +202,9 @@ class ImageKeeper:
             begin = time.monotonic()
             try:
                 self._keep(offered.record, encode(offered.image))
-            except (EdgeloopError, cv2.error) as problem:
+            except Exception as problem:  # whatever it is, the thread must go on and the live line must say so
                 self.dropped += 1
-                self.error = f"the frame {offered.record.frame_id} cannot be encoded ({problem})."
+                self.error = f"the image of {offered.record.frame_id} cannot be kept ({problem})."
             now = time.monotonic()
             self._rest_until = now + (now - begin)
 

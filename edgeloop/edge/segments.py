@@ -12,8 +12,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import pyarrow as pa
 
 from edgeloop.edge.log_schema import InferenceRecord, to_table
@@ -23,6 +25,7 @@ from edgeloop.errors import is_full_disk
 
 SEGMENTS = "segments"
 WAITING_ROWS = 4096  # in memory while the disk does not take them: about 2 minutes at 30 frames per second
+HELD_BYTES = 64 * 2**20  # of images to be measured; when the thread lags this far behind, the loop measures itself
 LOOK_SECONDS = 0.05  # how often the thread takes up new rows: at 30 frames per second one or two
 RETRY_SECONDS = 1.0
 ROOM_BYTES = 16 * 2**20  # of images that make room for rows on a full disk
@@ -36,7 +39,8 @@ class DeviceLog:
         rows: appended so far.
         flushed: of them, on the disk: the first `flushed` rows survive whatever ends the process.
         lost: rows that the disk did not take in time, or that do not fit the schema.
-        torn: segments found with an end that cannot be read: a power cut while it was being written.
+        torn: segments found with an end that cannot be read: a power cut while it was being written. One that holds
+            what is no log at all stays in the folder as `.broken`.
         error: one sentence while something is wrong, else None.
     """
 
@@ -63,6 +67,7 @@ class DeviceLog:
         self._new: deque[InferenceRecord] = deque()  # appended by the loop, taken by the thread
         self._rows: list[InferenceRecord] = []  # of the thread, not on the disk yet
         self._oldest = self._retry_at = 0.0
+        self._held = 0  # bytes of images, at most
         self._counting, self._closing = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="edgeloop-log", daemon=True)
         self._thread.start()
@@ -79,6 +84,9 @@ class DeviceLog:
                 self.lost += 1
                 return
             self.rows += 1
+            self._held += 3 * record.inference.width * record.inference.height
+            if self._held > HELD_BYTES:
+                record.inference.statistics.compute()
             self._new.append(record)
 
     def close(self) -> None:
@@ -101,10 +109,16 @@ class DeviceLog:
                 break
 
     def _take_up(self) -> None:
-        """Compute what the loop left to this thread: the numbers of the image, before its sample fills the memory."""
+        """Measure what the loop left to this thread, and let the images go."""
+        self._held = 0
         while self._new:
             record = self._new.popleft()
-            record.inference.statistics.compute()
+            try:
+                record.inference.statistics.compute()
+            except cv2.error as problem:
+                self.lost += 1
+                self.error = f"the frame {record.frame_id} cannot be measured ({problem})."
+                continue
             if not self._rows:
                 self._oldest = time.monotonic()
             self._rows.append(record)
@@ -112,6 +126,7 @@ class DeviceLog:
     def _is_due(self) -> bool:
         now = time.monotonic()
         late = bool(self._rows) and now - self._oldest >= self._flush_seconds / 2
+        late = late or len(self._rows) >= WAITING_ROWS // 4
         return now >= self._retry_at and (late or bool(self._full) or self._is_complete(now))
 
     def _is_complete(self, now: float) -> bool:
@@ -126,10 +141,9 @@ class DeviceLog:
                 self._full.append(self._open.close())
                 self._open = None
             self._convert()
-        except OSError as problem:
-            self.error = (
-                f"the log cannot be written ({problem.strerror or problem}); {self.waiting} rows wait in memory."
-            )
+        except Exception as problem:  # whatever it is, the thread must go on and the live line must say so
+            reason = getattr(problem, "strerror", None) or problem
+            self.error = f"the log cannot be written ({reason}); {self.waiting} rows wait in memory."
             self._retry_at = time.monotonic() + RETRY_SECONDS
             if is_full_disk(problem):
                 self._make_room()
@@ -168,15 +182,26 @@ class DeviceLog:
 
     def _convert(self) -> None:
         while self._full:
-            self.torn += segment_to_parquet(self._full[0], self._spool.folder)
-            self._full[0].unlink()
+            path = self._full[0]
+            if not path.exists():  # somebody has taken it away
+                self.torn += 1
+                self._full.pop(0)
+                continue
+            try:
+                self.torn += segment_to_parquet(path, self._spool.folder)
+                path.unlink()
+            except NO_LOG:  # written by another edgeloop, or by a disk that fails
+                self.torn += 1
+                path.rename(path.with_suffix(".broken"))
             self._full.pop(0)
 
     def _make_room(self) -> None:
         """Images give way to rows."""
-        self._spool.trim(max(self._spool.totals((FRAMES,)).bytes - ROOM_BYTES, 0), (FRAMES,))
+        with suppress(OSError):  # what cannot be removed makes no room; the log's error stands
+            self._spool.trim(max(self._spool.totals((FRAMES,)).bytes - ROOM_BYTES, 0), (FRAMES,))
 
 
+NO_LOG = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, KeyError)
 UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError)
 
 
