@@ -88,17 +88,22 @@ class Detector:
                 statistics are asked for and must not be written to before. "never" gives NaN.
 
         Raises:
-            BadInput: the file takes another input size or batch, or its output does not fit the record.
+            BadInput: the file takes another input, size or batch, or its output does not fit the record.
         """
         if any(side not in (None, artifact.imgsz) for side in runtime.shape[2:]):
             raise BadInput(
                 f"the record of {artifact.path.name} says {artifact.imgsz} pixels, the file takes "
                 f"{runtime.shape[3]}x{runtime.shape[2]}; export it again."
             )
+        if runtime.input != artifact.input:
+            raise BadInput(
+                f"the record of {artifact.path.name} says {artifact.input} input, the file takes {runtime.input}; "
+                f"export it again."
+            )
         self.artifact, self.runtime, self.floor, self.batch = artifact, runtime, floor, batch
         self._statistics = statistics
         self._decoder = Decoder.of(artifact, floor, multi_label)
-        self._buffer = FrameBuffer(artifact.imgsz, batch)
+        self._buffer = FrameBuffer(artifact.imgsz, batch, artifact.input)
         geometry = Geometry.of(artifact.imgsz, artifact.imgsz, artifact.imgsz)
         for _ in range(WARM_UP):
             self._decoder.decode(runtime(self._buffer.array)[0], geometry)

@@ -56,7 +56,8 @@ def main(arguments: list[str]) -> int:
     """The process of its own."""
     runtime, threads, batch = arguments
     artifact = Artifact.from_document(json.load(sys.stdin), "stdin")
-    detector = Detector(artifact, open_runtime(artifact.path, runtime, int(threads)), batch=int(batch))  # type: ignore[arg-type]
+    opened = open_runtime(artifact.path, runtime, int(threads), batch=int(batch))  # type: ignore[arg-type]
+    detector = Detector(artifact, opened, batch=int(batch))
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         log = DeviceLog(Path(folder), "memory")

@@ -52,10 +52,11 @@ class FixedModel:
 
 
 def detectors(runtime: RuntimeName | Literal["auto"], threads: int, batch: int) -> OpenDetector:
-    """Opens detectors of any artifact in this runtime."""
+    """Opens detectors of any artifact in this runtime; the log's thread measures the images, not the loop."""
 
     def open_detector(artifact: Artifact) -> Detector:
-        return Detector(artifact, open_runtime(artifact.path, runtime, threads), batch=batch)
+        loaded = open_runtime(artifact.path, runtime, threads, batch=batch)
+        return Detector(artifact, loaded, batch=batch, statistics="later")
 
     return open_detector
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
+import cv2
 from pydantic import Field
 
 from edgeloop.edge.agent import Agent, Screen
@@ -77,6 +78,7 @@ def run_agent(settings: AgentSettings) -> AgentStatus:
         BadInput: something asked for is not there, another agent has the device folder, or no frame was usable.
     """
     line = LiveLine()
+    cv2.setNumThreads(settings.threads)  # one for each core would take turns with the camera's and the encoder's
     with exclusive(settings.device / "agent.lock", f"the device folder {settings.device}", patience_seconds=0):
         agent = assemble(settings, line.say)
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from edgeloop.artifact import Artifact
 from edgeloop.edge.detector import Detector
-from edgeloop.edge.runtime import RUNTIMES, RuntimeName, open_runtime
+from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
 from edgeloop.edge.statistics import When, measure
 from edgeloop.errors import BadInput
 
@@ -23,7 +23,7 @@ def with_square(colour: tuple[int, int, int], x: int, y: int, size: int = 16) ->
     return image
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
 @pytest.mark.parametrize(("colour", "expected"), [((0, 0, 255), "red"), ((0, 255, 0), "green"), ((255, 0, 0), "blue")])
 def test_finds_the_square(
     colour_artifact: Make, name: RuntimeName, colour: tuple[int, int, int], expected: str
@@ -47,7 +47,7 @@ def test_timing_adds_up(colour_artifact: Make) -> None:
     assert 0 < result.statistics.brightness < 255
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_batch_equals_one_by_one(colour_artifact: Make, name: RuntimeName) -> None:
     """Four images of different sizes in one batch give what they give one at a time."""
     rng = np.random.default_rng(0)
