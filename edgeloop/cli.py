@@ -19,6 +19,7 @@ from rich.console import Console
 
 from edgeloop import __version__
 from edgeloop.edge import bench_cli
+from edgeloop.edge.cli import app as device
 from edgeloop.errors import EdgeloopError, is_full_disk
 
 COMMANDS = "edgeloop.commands"
@@ -31,7 +32,7 @@ app = typer.Typer(
     epilog="Start with `edgeloop demo`: it runs the whole loop once on generated data, in a few minutes.",
 )  # fmt: skip
 
-app.registered_commands.extend(bench_cli.app.registered_commands)
+app.registered_commands.extend([*device.registered_commands, *bench_cli.app.registered_commands])
 
 
 def _version(wanted: bool) -> None:
