@@ -11,7 +11,8 @@ from edgeloop.errors import BadInput
 WARM_UP = 5
 SAME = 1e-3  # two runs of one engine on one input: an atomic sum may end in another last bit
 # Mean over all scores, of the reference's mean: on noise a detector's scores are small, so nothing absolute tells. The
-# sample's INT8 file in ONNX Runtime and in OpenVINO differs by 0.046 there, its boxes by 0.0013; from FP32 by 0.9 and 0.02.
+# sample's INT8 file differs there by 0.046 between ONNX Runtime and OpenVINO, its boxes by 0.0013; from FP32 by 0.9 and
+# 0.02.
 SCORE_TOLERANCE = 0.2
 BOX_TOLERANCE = 0.01  # mean over all boxes, of the input's side
 
