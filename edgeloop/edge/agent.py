@@ -40,7 +40,7 @@ class Agent:
     """One run over one source.
 
     Attributes:
-        source, model, recorder: what it works with; `close` ends model and recorder.
+        source, model, recorder: what it works with; `close` closes them.
         meter: counts.
     """
 
@@ -69,7 +69,6 @@ class Agent:
             found = self._detect(frames)
             if found:
                 self._record(frames, found, begin)
-        self.source.stop()
 
     def status(self) -> AgentStatus:
         """How it goes; any thread may ask."""
@@ -102,6 +101,7 @@ class Agent:
         """End everything, uploading for at most so long; returns how it ended."""
         for screen in self._screens:
             screen.close()
+        self.source.close()
         self.recorder.close(drain_seconds)
         status = self.status()
         self.model.close()

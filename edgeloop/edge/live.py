@@ -117,10 +117,15 @@ class LiveSource:
             if frame is not None:
                 self.counts.read += 1
                 yield frame
-        self._thread.join(2 * LOOK_SECONDS)  # a read that hangs ends with the process
 
     def stop(self) -> None:
         self._stopped = True
+
+    def close(self) -> None:
+        """Wait for the reading thread: Python must not end while OpenCV's code runs in it, the process would abort."""
+        self._stopped = True
+        if self._thread.is_alive():
+            self._thread.join(2 * TIMEOUT_MS / 1000)
 
     def _work(self, capture: Capture | None) -> None:
         shortest, longest = self._retry_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -100,12 +100,12 @@ def assemble(settings: AgentSettings, warn: Warn) -> Agent:
     screens: list[Screen] = [Window()] if settings.show else []
     if settings.save_video:
         screens.append(VideoFile(settings.save_video, VIDEO_RATE))
-    model = open_model(settings, warn)
-    try:
+    with ExitStack() as opened:
+        opened.callback(source.close)
+        model = open_model(settings, warn)
+        opened.callback(model.close)
         recorder = Recorder(settings.device, run, settings.store, settings.retention, settings.budget_bytes)
-    except BadInput:
-        model.close()
-        raise
+        opened.pop_all()
     return Agent(source, model, recorder, warn, screens)
 
 

@@ -85,6 +85,10 @@ class Source(Protocol):
         """End the iteration after the frame that is being handed over. Safe in a signal handler and in any thread."""
         ...
 
+    def close(self) -> None:
+        """Stop, and give everything back."""
+        ...
+
 
 class FolderSource:
     """The images below a folder, in the order of their time; files that are no image are skipped, said and counted."""
@@ -110,6 +114,9 @@ class FolderSource:
             yield frame
 
     def stop(self) -> None:
+        self._stopped = True
+
+    def close(self) -> None:
         self._stopped = True
 
     def _read(self, path: Path) -> SourceFrame:
@@ -162,9 +169,12 @@ class VideoSource:
     def stop(self) -> None:
         self._stopped = True
 
+    def close(self) -> None:
+        self._stopped = True
+        self._video.release()
+
     def _end(self) -> None:
         expected = int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._video.release()
         if self.counts.read < int(expected * TRUNCATED):
             self.counts.truncated = True
             self._warn(f"{self.name} ended after {self.counts.read} of about {expected} frames; the file is cut short.")

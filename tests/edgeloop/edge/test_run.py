@@ -25,6 +25,7 @@ from tests.edgeloop.edge.test_sources import write_images
 
 Make = Callable[..., Artifact]
 PATIENCE_SECONDS = 60
+pytestmark = pytest.mark.integration
 
 
 class Device:
@@ -65,8 +66,14 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def ask(request: str | urllib.request.Request) -> str:
+    with urllib.request.urlopen(request) as answer:
+        return answer.read().decode()
+
+
 def ended(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
-    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    with process:
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, json.loads(out) if out else None, err
 
 
@@ -75,8 +82,8 @@ def device(tmp_path: Path, colour_artifact: Make) -> Iterator[Device]:
     device = Device(tmp_path, colour_artifact(64))
     yield device
     for process in device.started:
-        process.kill()
-        process.communicate()
+        with process:
+            process.kill()
 
 
 @pytest.fixture
@@ -126,15 +133,14 @@ def test_flags_from_the_line_and_from_the_command(device: Device, camera: MjpegC
     assert process.stderr is not None
     address = process.stderr.readline().split()[-1]
     until(lambda: len(list((device.store / "frames").rglob("*.jpg"))) > 2)
-    metrics = urllib.request.urlopen(f"{address}/metrics").read().decode()
-    assert "edgeloop_connected 1" in metrics
+    assert "edgeloop_connected 1" in ask(f"{address}/metrics")
     frames = [path.stem for path in (device.store / "frames").rglob("*.jpg")][:2]
     token = (device.folder / "token").read_text().strip()
     body = json.dumps({"frame_id": frames[0], "kind": "missed"}).encode()
     request = urllib.request.Request(f"{address}/flags", body, {"Authorization": f"Bearer {token}"})
-    assert json.load(urllib.request.urlopen(request))["image"] == "kept"
-    flag = device.popen("flag", frames[1], "--kind", "false-positive", "--device-folder", device.folder)
-    assert flag.wait(PATIENCE_SECONDS) == 0
+    assert json.loads(ask(request))["image"] == "kept"
+    with device.popen("flag", frames[1], "--kind", "false-positive", "--device-folder", device.folder) as command:
+        assert command.wait(PATIENCE_SECONDS) == 0
     process.send_signal(signal.SIGTERM)
     assert ended(process)[0] == 0
     found = {flag.frame_id: flag.kind for flag in read_flags(str(device.store))}
@@ -150,7 +156,7 @@ def test_a_killed_agent_loses_nothing_that_was_flushed(device: Device, camera: M
 
     def look() -> bool:
         nonlocal flushed
-        flushed = json.load(urllib.request.urlopen(f"{address}/health"))["rows_flushed"]
+        flushed = json.loads(ask(f"{address}/health"))["rows_flushed"]
         return flushed > 100
 
     until(look)
