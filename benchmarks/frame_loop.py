@@ -133,7 +133,7 @@ def ultralytics_loop(path: Path, side: int) -> Loop:
 def our_loop(artifact: Artifact, runtime: str) -> tuple[RuntimeName, Loop]:
     """`detect`, which reports its own parts."""
     with tempfile.TemporaryDirectory() as cache:
-        opened = open_runtime(artifact.path, runtime, THREADS, Path(cache))  # type: ignore[arg-type]
+        opened = open_runtime(artifact.path, runtime, THREADS, cache=Path(cache))  # type: ignore[arg-type]
     detector = Detector(artifact, opened, LOG_FLOOR)
 
     def loop(image: Image) -> tuple[float, float]:

@@ -26,7 +26,7 @@ from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.card import Card, QuantizeCard, load_card
 from edgeloop.edge.machine import instructions, machine
-from edgeloop.edge.runtime import RUNTIMES, Runtime, RuntimeName, open_runtime
+from edgeloop.edge.runtime import CPU_RUNTIMES, Runtime, RuntimeName, open_runtime
 from edgeloop.evaluation import coco_average_precision, predict
 from edgeloop.files import sha256, write_text
 from edgeloop.formats.detect import read
@@ -173,11 +173,11 @@ def rows(files: dict[str, Artifact], audit: AuditFrames) -> list[Row]:
     runtimes = {
         (name, runtime): open_runtime(artifact.path, runtime, threads=1)
         for name, artifact in files.items()
-        for runtime in RUNTIMES
+        for runtime in CPU_RUNTIMES
     }
     accuracy = {key: measure_accuracy(files[key[0]], audit, runtime) for key, runtime in runtimes.items()}
     latency = measure_latency(runtimes, next(iter(files.values())).imgsz)
-    fastest = min(latency["FP32", runtime] for runtime in RUNTIMES)
+    fastest = min(latency["FP32", runtime] for runtime in CPU_RUNTIMES)
     return [
         {
             "recipe": name,
@@ -185,13 +185,13 @@ def rows(files: dict[str, Artifact], audit: AuditFrames) -> list[Row]:
             "megabytes": round(artifact.path.stat().st_size / 1e6, 2),
             "float_convolutions": float_convolutions(artifact),
             "rules_broken": len(check_qdq(artifact.path)) if artifact.precision == "int8" else None,
-            "map50": {runtime: accuracy[name, runtime][0] for runtime in RUNTIMES},
-            "map50_95": {runtime: accuracy[name, runtime][1] for runtime in RUNTIMES},
+            "map50": {runtime: accuracy[name, runtime][0] for runtime in CPU_RUNTIMES},
+            "map50_95": {runtime: accuracy[name, runtime][1] for runtime in CPU_RUNTIMES},
             "relative_loss": {
-                runtime: 1 - accuracy[name, runtime][1] / accuracy["FP32", runtime][1] for runtime in RUNTIMES
+                runtime: 1 - accuracy[name, runtime][1] / accuracy["FP32", runtime][1] for runtime in CPU_RUNTIMES
             },
-            "p50_ms": {runtime: latency[name, runtime] for runtime in RUNTIMES},
-            "speedup": {runtime: fastest / latency[name, runtime] for runtime in RUNTIMES},
+            "p50_ms": {runtime: latency[name, runtime] for runtime in CPU_RUNTIMES},
+            "speedup": {runtime: fastest / latency[name, runtime] for runtime in CPU_RUNTIMES},
         }
         for name, artifact in files.items()
     ]
@@ -245,7 +245,7 @@ def table(document: Row) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in document["rows"]:
-        for runtime in RUNTIMES:
+        for runtime in CPU_RUNTIMES:
             broken = "" if row["rules_broken"] is None else row["rules_broken"]
             lines.append(
                 f"| {row['recipe']} | {runtime} | {row['map50'][runtime]:.4f} | {row['map50_95'][runtime]:.4f} "

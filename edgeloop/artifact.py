@@ -12,6 +12,7 @@ from edgeloop.files import sha256
 from edgeloop.record import Record
 
 Precision = Literal["fp32", "fp16", "int8"]
+InputKind = Literal["float32-nchw", "uint8-nhwc"]
 Head = Literal["anchor-free", "end-to-end"]
 DEFAULT_THRESHOLD = 0.25  # Ultralytics' own default confidence threshold
 
@@ -20,10 +21,12 @@ class Artifact(Record):
     """A detector file and everything needed to run it the same way everywhere.
 
     Attributes:
-        path: the ONNX file. Input float32 (N, 3, imgsz, imgsz) RGB in 0..1.
+        path: the ONNX file.
         sha256: of the file's bytes.
         precision: what the file computes in.
         imgsz: side of the square input in pixels.
+        input: "float32-nchw" (N, 3, imgsz, imgsz) RGB in 0..1; "uint8-nhwc" (N, imgsz, imgsz, 3) BGR as a camera gives
+            it, the rest is in the graph.
         names: class names, index is the class id.
         thresholds: one confidence threshold per class, tuned on this very file.
         iou: IoU above which two boxes of one class are one object (NMS).
@@ -37,6 +40,7 @@ class Artifact(Record):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     precision: Precision
     imgsz: int = Field(gt=0)
+    input: InputKind = "float32-nchw"
     names: tuple[str, ...] = Field(min_length=1)
     thresholds: tuple[float, ...]
     iou: float = Field(default=0.7, gt=0, le=1)  # Ultralytics' NMS default

@@ -8,7 +8,8 @@ from typing import Literal
 import yaml
 from pydantic import Field
 
-from edgeloop.artifact import Head, Precision
+from edgeloop.artifact import Head, InputKind, Precision
+from edgeloop.edge.runtime import RuntimeName
 from edgeloop.errors import BadInput
 from edgeloop.record import R, Record
 
@@ -56,6 +57,8 @@ class Card(Record):
         minimum_images: a set so small that its epochs show fewer images than this is trained for more epochs.
         training_device: where to train, Ultralytics' own setting: "cpu", "0", "0,1", "mps".
         head: what is exported; "end-to-end" needs an architecture with a one-to-one head (YOLO26, YOLOv10).
+        input: what the exported file takes; "uint8-nhwc" has colour order, scale and layout in the graph.
+        open_batch: leave the number of images in a call open, for streams; 1 when false.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -71,6 +74,8 @@ class Card(Record):
     seed: int = 0
     training_device: str = "cpu"
     head: Head = "anchor-free"
+    input: InputKind = "float32-nchw"
+    open_batch: bool = False
     augment: dict[str, float] = Field(default_factory=dict)  # Ultralytics' augmentation arguments
     precisions: tuple[Precision, ...] = ("fp32", "int8")
     quantize: QuantizeCard = QuantizeCard()
@@ -99,7 +104,7 @@ class DeviceProfile(Record):
     """
 
     name: str
-    runtimes: tuple[Literal["onnxruntime", "openvino", "tensorrt"], ...] = ("openvino", "onnxruntime")
+    runtimes: tuple[RuntimeName, ...] = ("openvino", "onnxruntime")
     threads: int = Field(default=1, ge=1)
     maximum_p99_ms: float = Field(default=33.3, gt=0)
     maximum_memory_mb: float = Field(default=1024.0, gt=0)

@@ -7,7 +7,6 @@ box answer for several classes and so reads a little higher; that is not what a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from edgeloop.boxes import Detections
 from edgeloop.card import DeviceProfile
 from edgeloop.edge.detector import Detector
 from edgeloop.edge.frame import Image, decode_image
-from edgeloop.edge.runtime import RUNTIMES, Runtime, open_runtime
+from edgeloop.edge.runtime import RUNTIMES, Runtime, is_installed, open_runtime
 from edgeloop.errors import BadInput
 from edgeloop.matching import MAXIMUM_DETECTIONS, Counts, Matches, Truths, count_at, match
 from edgeloop.measures import ClassScore, EvaluationReport
@@ -52,7 +51,7 @@ def evaluate(artifact: Artifact, audit: AuditFrames, profile: DeviceProfile, out
 
 def open_for(artifact: Artifact, profile: DeviceProfile) -> Runtime:
     """The fastest installed runtime of those the profile names, else of all."""
-    named = [name for name in RUNTIMES if name in profile.runtimes and find_spec(name) is not None]
+    named = [name for name in RUNTIMES if name in profile.runtimes and is_installed(name)]
     return open_runtime(artifact.path, threads=profile.threads, among=named or RUNTIMES)
 
 

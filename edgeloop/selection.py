@@ -26,11 +26,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from edgeloop.config import SamplingSection
+from edgeloop.edge.flags import FlagKind
 from edgeloop.record import Record
 from edgeloop.scoring import Scored, score_frames
 
 Stratum = Literal["uncertain", "rare", "missed", "flagged", "audit"]
-FlagKind = Literal["false-positive", "missed"]
 NEAR_DUPLICATE = 0.2  # robust standard deviations of brightness, contrast and sharpness, of one camera
 
 

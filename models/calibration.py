@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeloop.artifact import InputKind
 from edgeloop.card import QuantizeCard
+from edgeloop.edge.runtime import Batch
 from edgeloop.errors import BadInput
 from edgeloop.frames import LabelledFrame
 from edgeloop.progress import bar
@@ -194,7 +196,7 @@ def _divergence(counts: npt.NDArray[np.float64], bins: int) -> float:
     return float((wanted[both] * np.log(wanted[both] / got[both])).sum() + missed * np.log(1e9))
 
 
-def measure_reach(model: bytes, tensors: Sequence[str], inputs: Iterable[npt.NDArray[np.float32]]) -> dict[str, Reach]:
+def measure_reach(model: bytes, tensors: Sequence[str], inputs: Iterable[Batch]) -> dict[str, Reach]:
     """Run an ONNX model on `inputs` and record how far each of the named tensors reaches.
 
     Args:
@@ -225,11 +227,11 @@ def _session(model: bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def read_inputs(images: Iterable[Path], side: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Each image as the device's own preprocessing makes it: (1, 3, side, side) float32, RGB in 0..1, letterboxed."""
+def read_inputs(images: Iterable[Path], side: int, kind: InputKind = "float32-nchw") -> Iterator[Batch]:
+    """Each image as the device's own preprocessing makes it for a file that takes `kind`: one letterboxed image."""
     from edgeloop.edge.frame import FrameBuffer, decode_image
 
-    buffer = FrameBuffer(side)
+    buffer = FrameBuffer(side, kind=kind)
     for image in images:
         buffer.fill(decode_image(image.read_bytes(), str(image)))
         yield buffer.array

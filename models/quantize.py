@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeloop.artifact import Artifact
+from edgeloop.artifact import Artifact, InputKind
 from edgeloop.card import QuantizeCard
 from edgeloop.errors import BadInput, Refused
 from edgeloop.files import atomic_file, sha256
@@ -44,7 +44,7 @@ def quantize(fp32: Artifact, images: Sequence[Path], card: QuantizeCard, out: Pa
     if fp32.precision != "fp32":
         raise BadInput(f"{fp32.path} is {fp32.precision}; INT8 is made from the fp32 artifact.")
     graph = load_graph(fp32.verify().path)
-    reach = calibrate(graph, images[: card.frames], fp32.imgsz)
+    reach = calibrate(graph, images[: card.frames], fp32.imgsz, fp32.input)
     with atomic_file(out) as temporary:
         temporary.write_bytes(insert_qdq(graph, reach, card))
         refuse_violations(temporary, card)
@@ -53,13 +53,14 @@ def quantize(fp32: Artifact, images: Sequence[Path], card: QuantizeCard, out: Pa
     return artifact
 
 
-def calibrate(graph: Graph, images: Sequence[Path], side: int) -> dict[str, Reach]:
+def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind = "float32-nchw") -> dict[str, Reach]:
     """How far the data of every convolution reaches on the frames, through the device's own preprocessing.
 
     Args:
-        graph: a float32 detector with one input (1, 3, side, side).
+        graph: a float32 detector with one input, which takes one image.
         images: the frames.
         side: of the square input, pixels.
+        kind: what the input is.
 
     Raises:
         BadInput: too few frames, or one that is not an image.
@@ -70,7 +71,7 @@ def calibrate(graph: Graph, images: Sequence[Path], side: int) -> dict[str, Reac
             f"Add images to the training side."
         )
     tensors = sorted({node.input[0] for node in graph.nodes if node.op_type == "Conv"})
-    inputs = read_inputs(bar(images, "calibrate", len(images)), side)
+    inputs = read_inputs(bar(images, "calibrate", len(images)), side, kind)
     return measure_reach(_with_outputs(graph, tensors), tensors, inputs)
 
 

@@ -25,6 +25,7 @@ from edgeloop.artifact import DEFAULT_THRESHOLD, Artifact
 from edgeloop.card import Card
 from edgeloop.errors import BadInput
 from edgeloop.files import atomic_directory, atomic_file, sha256
+from models.byte_input import take_bytes
 from models.checkpoint import CHECKPOINT, LOG, RECORD, Checkpoint, check_trusted
 from models.onnx_graph import slim
 from models.staging import StagedSet, stage_set
@@ -305,7 +306,8 @@ def export_onnx(
 ) -> Artifact:
     """Write the checkpoint as a float32 ONNX file, with its record beside it.
 
-    Input `images`, float32 (1, 3, imgsz, imgsz), RGB in 0..1. Output `output0`, float32: for an anchor-free head
+    Input `images`, as the card's `input` says: float32 (1, 3, imgsz, imgsz), RGB in 0..1, or uint8
+    (1, imgsz, imgsz, 3), BGR. Output `output0`, float32: for an anchor-free head
     (1, 4 + classes, anchors) with cx, cy, w, h in input pixels and one score in 0..1 a class; for an end-to-end head
     (1, detections, 6) with x1, y1, x2, y2 in input pixels, score, class. No NMS inside. Equal weights give equal bytes.
 
@@ -324,12 +326,14 @@ def export_onnx(
         raise BadInput(f"{checkpoint.path} was trained on {model.model[-1].nc} classes; {len(names)} names were given.")
     _prepare_head(model, card, dynamic)
     with atomic_file(out) as temporary:
-        temporary.write_bytes(slim(_traced(model, card.imgsz, dynamic)))
+        content = slim(_traced(model, card.imgsz, dynamic))
+        temporary.write_bytes(take_bytes(content) if card.input == "uint8-nhwc" else content)
     artifact = Artifact(
         path=out,
         sha256=sha256(out),
         precision="fp32",
         imgsz=card.imgsz,
+        input=card.input,
         names=names,
         thresholds=(DEFAULT_THRESHOLD,) * len(names),
         head=card.head,

@@ -6,14 +6,10 @@ from pathlib import Path
 
 from edgeloop.artifact import Artifact
 from edgeloop.card import DeviceProfile
+from edgeloop.edge.bench import load_images
 from edgeloop.edge.benchmark import compare
-from edgeloop.edge.frame import Image, decode_image
-from edgeloop.errors import BadInput
-from edgeloop.formats.assemble import images_below
 from edgeloop.measures import BenchmarkReport
 from tasks.stage import stage
-
-IMAGES = 64  # decoded ones are kept in memory; more would not change the percentiles
 
 
 @stage
@@ -30,7 +26,7 @@ def benchmark(
         batch: images in a call.
 
     Returns:
-        One report for each artifact and runtime; `edgeloop.edge.benchmark.fastest` picks a device's.
+        One report for each artifact and runtime.
 
     Raises:
         BadInput: no image, no runtime of the profile installed, or a file that has changed or does not run.
@@ -39,17 +35,3 @@ def benchmark(
     for report in reports:
         report.save(out / f"{report.artifact_id}-{profile.name}-{report.runtime}-batch{batch}.json")
     return reports
-
-
-def load_images(folder: Path) -> list[Image]:
-    """At most 64 images of a folder, evenly chosen over its sorted names.
-
-    Raises:
-        BadInput: no such folder, no image in it, or a chosen one cannot be read.
-    """
-    paths = list(images_below(folder)) if folder.is_dir() else []
-    if not paths:
-        raise BadInput(f"{folder} holds no frames: expected a folder with .jpg, .png, .bmp, .webp or .tif files.")
-    step = max(len(paths) / IMAGES, 1)
-    chosen = [paths[int(index * step)] for index in range(min(len(paths), IMAGES))]
-    return [decode_image(path.read_bytes(), str(path)) for path in chosen]

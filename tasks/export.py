@@ -12,10 +12,16 @@ from tasks.stage import stage
 
 @stage
 def export(checkpoint: Checkpoint, card: Card, config: Config) -> Artifact:
-    """Write `<card>-<imgsz>-<checkpoint>-fp32.onnx` below `artifacts`, with its record beside it.
+    """Write `<card>-<imgsz>-<checkpoint>[-uint8][-batch]-fp32.onnx` below `artifacts`, with its record beside it.
 
     Raises:
         BadInput: see `models.ultralytics_door.export_onnx`.
     """
-    name = f"{card.name}-{card.imgsz}-{checkpoint.sha256[:12]}-fp32.onnx"
-    return export_onnx(checkpoint, card, checkpoint.names, config.workspace.artifacts / name)
+    name = f"{card.name}-{card.imgsz}-{checkpoint.sha256[:12]}{variant(card)}-fp32.onnx"
+    out = config.workspace.artifacts / name
+    return export_onnx(checkpoint, card, checkpoint.names, out, dynamic=card.open_batch)
+
+
+def variant(card: Card) -> str:
+    """What tells files of one checkpoint apart in their names: another input, an open batch."""
+    return ("-uint8" if card.input == "uint8-nhwc" else "") + ("-batch" if card.open_batch else "")

@@ -13,10 +13,11 @@ from edgeloop.config import Config
 from edgeloop.edge.benchmark import latency
 from edgeloop.edge.detector import Detector, Inference
 from edgeloop.edge.frame import decode_image
-from edgeloop.edge.log import InferenceRecord, LogWriter, run_id
+from edgeloop.edge.log import LogWriter, run_id
+from edgeloop.edge.log_schema import InferenceRecord
+from edgeloop.edge.sources import list_frames
 from edgeloop.errors import BadInput
 from edgeloop.evaluation import open_for
-from edgeloop.formats.assemble import images_below
 from edgeloop.formats.names import camera_and_time
 from edgeloop.frames import frame_id
 from edgeloop.measures import Latency
@@ -122,20 +123,6 @@ class Tally:
         self.milliseconds.append(record.inference.timing.total)
         self.cameras.add(record.camera)
         self.detections += len(record.inference.detections.above(self.artifact.thresholds))
-
-
-def list_frames(stream: Path) -> list[Path]:
-    """The images of a stream in the order of their time.
-
-    Raises:
-        BadInput: no such folder, or no image in it.
-    """
-    images = stream / "images"
-    folder = images if images.is_dir() else stream
-    found = list(images_below(folder)) if folder.is_dir() else []
-    if not found:
-        raise BadInput(f"{stream} holds no frames: expected a folder with .jpg, .png, .bmp, .webp or .tif files.")
-    return sorted(found, key=lambda path: (camera_and_time(path)[1], path.name))
 
 
 def _replay(

@@ -26,6 +26,9 @@ def quantize(artifact: Artifact, version: DatasetVersion, card: Card, config: Co
     """
     frames = describe_frames(load_labels(version.root, "train"))
     images = choose_frames(frames, card.quantize.frames, card.seed)
-    recipe = hashlib.sha256(f"{version.md5} {card.seed} {card.quantize.to_json()}".encode()).hexdigest()[:6]
+    made_from = f"{version.md5} {card.seed} {card.quantize.to_json()}"
+    if (card.input, card.open_batch) != ("float32-nchw", False):
+        made_from += f" {card.input} {card.open_batch}"
+    recipe = hashlib.sha256(made_from.encode()).hexdigest()[:6]
     name = f"{card.name}-{artifact.imgsz}-{artifact.checkpoint_sha256[:12] or artifact.id}-{recipe}-int8.onnx"
     return quantize_artifact(artifact, images, card.quantize, config.workspace.artifacts / name)

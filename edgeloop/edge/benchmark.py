@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import get_args
 
 import cv2
 import numpy as np
@@ -77,7 +76,7 @@ def compare(
     heat = throttle_count()
     with _threads(profile.threads):
         lanes = [
-            Lane(artifact, Detector(artifact, open_runtime(artifact.path, name, profile.threads), batch=batch))
+            Lane(artifact, _detector(artifact, name, profile.threads, batch))
             for artifact in artifacts
             for name in names
         ]
@@ -88,20 +87,17 @@ def compare(
     return tuple(_report(lane, profile, batch, throttled) for lane in lanes)
 
 
+def _detector(artifact: Artifact, name: RuntimeName, threads: int, batch: int) -> Detector:
+    return Detector(artifact, open_runtime(artifact.path, name, threads, batch=batch), batch=batch)
+
+
 def runtimes_of(profile: DeviceProfile) -> tuple[RuntimeName, ...]:
     """The profile's runtimes that are installed here.
 
     Raises:
         BadInput: none is.
     """
-    known: list[RuntimeName] = [name for name in get_args(RuntimeName) if name in profile.runtimes]
-    if not known:
-        raise BadInput(
-            f"the profile {profile.name} names {', '.join(profile.runtimes)}; this edgeloop runs "
-            f"{', '.join(get_args(RuntimeName))}. Choose another profile."
-        )
-    available = installed(known)
-    return tuple(sorted(available, key=profile.runtimes.index))
+    return tuple(sorted(installed(profile.runtimes), key=profile.runtimes.index))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from edgeloop.boxes import Detections
 from edgeloop.edge.decode import Decoder
 from edgeloop.edge.frame import FrameBuffer, Geometry, Image, as_bgr
 from edgeloop.edge.runtime import Runtime
-from edgeloop.edge.statistics import ImageStatistics, measure
+from edgeloop.edge.statistics import UNMEASURED, DeferredStatistics, ImageStatistics, When, measure
 from edgeloop.errors import BadInput
 
 LOG_FLOOR = 0.05  # what is logged: low enough to move thresholds later without running again
@@ -51,7 +51,7 @@ class Inference:
 
     detections: Detections
     timing: Timing
-    statistics: ImageStatistics
+    statistics: ImageStatistics | DeferredStatistics
     width: int
     height: int
 
@@ -63,6 +63,7 @@ class Detector:
         artifact: what runs.
         runtime: what runs it.
         floor: detections at or below this score are dropped.
+        batch: how many images `detect_batch` takes.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Detector:
         *,
         multi_label: bool = False,
         batch: int = 1,
+        statistics: When = "now",
     ) -> None:
         """Prepare buffers and warm the runtime up.
 
@@ -82,18 +84,26 @@ class Detector:
             floor: detections at or below this score are dropped.
             multi_label: an anchor may answer for several classes, as Ultralytics does when it evaluates.
             batch: how many images `detect_batch` takes.
+            statistics: when the image is measured. "later" takes no time of the loop; the image is held until the
+                statistics are asked for and must not be written to before. "never" gives NaN.
 
         Raises:
-            BadInput: the file takes another input size or batch, or its output does not fit the record.
+            BadInput: the file takes another input, size or batch, or its output does not fit the record.
         """
         if any(side not in (None, artifact.imgsz) for side in runtime.shape[2:]):
             raise BadInput(
                 f"the record of {artifact.path.name} says {artifact.imgsz} pixels, the file takes "
                 f"{runtime.shape[3]}x{runtime.shape[2]}; export it again."
             )
-        self.artifact, self.runtime, self.floor = artifact, runtime, floor
+        if runtime.input != artifact.input:
+            raise BadInput(
+                f"the record of {artifact.path.name} says {artifact.input} input, the file takes {runtime.input}; "
+                f"export it again."
+            )
+        self.artifact, self.runtime, self.floor, self.batch = artifact, runtime, floor, batch
+        self._statistics = statistics
         self._decoder = Decoder.of(artifact, floor, multi_label)
-        self._buffer = FrameBuffer(artifact.imgsz, batch)
+        self._buffer = FrameBuffer(artifact.imgsz, batch, artifact.input)
         geometry = Geometry.of(artifact.imgsz, artifact.imgsz, artifact.imgsz)
         for _ in range(WARM_UP):
             self._decoder.decode(runtime(self._buffer.array)[0], geometry)
@@ -127,6 +137,11 @@ class Detector:
             (filled - begin) / milliseconds, (inferred - filled) / milliseconds, (decoded - inferred) / milliseconds
         )
         return [
-            Inference(detections, timing, measure(frame), frame.shape[1], frame.shape[0])
+            Inference(detections, timing, self._look(frame), frame.shape[1], frame.shape[0])
             for detections, frame in zip(found, frames, strict=True)
         ]
+
+    def _look(self, frame: Image) -> ImageStatistics | DeferredStatistics:
+        if self._statistics == "now":
+            return measure(frame)
+        return DeferredStatistics(frame) if self._statistics == "later" else UNMEASURED

@@ -1,4 +1,7 @@
-"""The frame path: letterbox, BGR to RGB, 0..255 to 0..1 and HWC to CHW into one buffer that is allocated once."""
+"""The frame path: letterbox, BGR to RGB, 0..255 to 0..1 and HWC to CHW into one buffer that is allocated once.
+
+A file that takes uint8 has all but the letterbox in its graph, so its buffer gets the resized bytes and nothing more.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgeloop.artifact import InputKind
 from edgeloop.boxes import Floats
 from edgeloop.errors import BadInput
 from edgeloop.formats.images import MAXIMUM_PIXELS, header_size
 
 Image = npt.NDArray[np.uint8]
 
-PADDING = np.float32(114 / 255)  # Ultralytics' LetterBox pads with grey 114
+GREY = 114  # what Ultralytics' LetterBox pads with
+PADDING = np.float32(GREY / 255)
 TO_UNIT = np.float32(1 / 255)
 
 
@@ -75,13 +80,19 @@ class FrameBuffer:
 
     Attributes:
         side: of the square input, pixels.
-        array: (batch, 3, side, side) float32, RGB in 0..1, C-contiguous.
+        array: C-contiguous, for the input "float32-nchw" (batch, 3, side, side) float32, RGB in 0..1; for "uint8-nhwc"
+            (batch, side, side, 3) uint8, BGR.
     """
 
-    def __init__(self, side: int, batch: int = 1) -> None:
+    def __init__(self, side: int, batch: int = 1, kind: InputKind = "float32-nchw") -> None:
         self.side = side
-        self.array: Floats = np.full((batch, 3, side, side), PADDING, np.float32)
-        self._slots: list[_Slot | None] = [None] * batch
+        self.kind = kind
+        self.array: Floats | Image = (
+            np.full((batch, side, side, 3), GREY, np.uint8)
+            if kind == "uint8-nhwc"
+            else np.full((batch, 3, side, side), PADDING, np.float32)
+        )
+        self._slots: list[_FloatSlot | _ByteSlot | None] = [None] * batch
 
     def fill(self, image: npt.NDArray[Any], slot: int = 0) -> Geometry:
         """Write one image into a slot of the batch.
@@ -100,19 +111,22 @@ class FrameBuffer:
         state.write(bgr)
         return state.geometry
 
-    def _prepare(self, width: int, height: int, slot: int) -> _Slot:
+    def _prepare(self, width: int, height: int, slot: int) -> _FloatSlot | _ByteSlot:
         """Padding and scratch buffers depend on the image size alone, which a camera does not change."""
         geometry = Geometry.of(width, height, self.side)
-        self.array[slot] = PADDING
         rows = slice(geometry.top, geometry.top + geometry.resized_height)
         columns = slice(geometry.left, geometry.left + geometry.resized_width)
-        return _Slot(geometry, self.array[slot, :, rows, columns])
+        if self.kind == "uint8-nhwc":
+            self.array[slot] = GREY
+            return _ByteSlot(geometry, self.array[slot, rows, columns])
+        self.array[slot] = PADDING
+        return _FloatSlot(geometry, self.array[slot, :, rows, columns])
 
 
-class _Slot:
+class _FloatSlot:
     """The scratch buffers of one image size and the window of the model's input that the image fills."""
 
-    def __init__(self, geometry: Geometry, window: Floats) -> None:
+    def __init__(self, geometry: Geometry, window: npt.NDArray[Any]) -> None:
         shape = (geometry.resized_height, geometry.resized_width)
         self.geometry = geometry
         self._window = window
@@ -127,6 +141,21 @@ class _Slot:
             bgr = cv2.resize(bgr, self._size, dst=self._resized, interpolation=cv2.INTER_LINEAR)
         cv2.split(bgr, self._bgr_planes)
         np.multiply(self._planes, TO_UNIT, out=self._window)
+
+
+class _ByteSlot:
+    """The window of the model's input that an image of one size fills; OpenCV resizes right into it."""
+
+    def __init__(self, geometry: Geometry, window: npt.NDArray[Any]) -> None:
+        self.geometry = geometry
+        self._window = window
+        self._size = (geometry.resized_width, geometry.resized_height)
+
+    def write(self, bgr: Image) -> None:
+        if (bgr.shape[1], bgr.shape[0]) == self._size:
+            np.copyto(self._window, bgr)
+        else:
+            cv2.resize(bgr, self._size, dst=self._window, interpolation=cv2.INTER_LINEAR)
 
 
 def as_bgr(image: npt.NDArray[Any]) -> Image:

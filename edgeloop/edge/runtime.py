@@ -1,33 +1,28 @@
-"""One protocol for everything that can run an artifact, and `auto`, which measures instead of assuming."""
+"""One protocol for everything that can run an artifact, and the way to open one by name or by measurement."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from importlib.metadata import version
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
+import numpy.typing as npt
 
+from edgeloop.artifact import InputKind
 from edgeloop.boxes import Floats
-from edgeloop.edge.machine import instructions, machine
-from edgeloop.edge.openvino_qdq import fold_pairs
-from edgeloop.errors import BadInput
-from edgeloop.files import sha256
-from edgeloop.record import Record
+from edgeloop.errors import BadInput, EdgeloopError
 
-RuntimeName = Literal["onnxruntime", "openvino"]
-RUNTIMES: tuple[RuntimeName, ...] = ("onnxruntime", "openvino")
+RuntimeName = Literal["onnxruntime", "openvino", "tensorrt", "onnxruntime-tensorrt", "onnxruntime-cuda"]
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+CPU_RUNTIMES: tuple[RuntimeName, ...] = ("onnxruntime", "openvino")  # what every machine can run
 
 Shape = tuple["int | None", "int | None", "int | None", "int | None"]  # N, 3, H, W; None where the file leaves it open
+Batch = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 SIDE_WHERE_OPEN = 640  # Ultralytics' default input, for measuring a file that leaves its size open
-WARM_UP = 5
-ROUNDS = 40  # the median of 40 interleaved runs; two runtimes of an edge model take well under a second
 
 
 class Runtime(Protocol):
@@ -35,17 +30,20 @@ class Runtime(Protocol):
 
     Attributes:
         name: which runtime this is.
-        shape: of the input, (N, 3, H, W); None where the file leaves it open.
+        shape: of the input as (N, 3, H, W), whatever the layout; None where the file leaves it open.
+        input: what the file takes.
     """
 
     name: RuntimeName
     shape: Shape
+    input: InputKind
 
-    def __call__(self, batch: Floats) -> Floats:
+    def __call__(self, batch: Batch) -> Floats:
         """Run a batch.
 
         Args:
-            batch: (N, 3, H, W) float32, RGB in 0..1, C-contiguous.
+            batch: C-contiguous; for the input "float32-nchw" (N, 3, H, W) float32, RGB in 0..1, for "uint8-nhwc"
+                (N, H, W, 3) uint8, BGR.
 
         Returns:
             The first output, (N, ...) float32. It may be overwritten by the next call: copy what must live longer.
@@ -57,105 +55,32 @@ class Runtime(Protocol):
         ...
 
 
-class OnnxRuntime:
-    """ONNX Runtime on the CPU."""
-
-    name: RuntimeName = "onnxruntime"
-
-    def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Spinning burns the cores that decode video and write the log while the model waits for the next frame.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        feed = self._session.get_inputs()[0]
-        if feed.type != "tensor(float)":
-            raise BadInput(
-                f"{path} takes {feed.type}; expected float32 input. Export it with float32 inputs and outputs."
-            )
-        self._feed = feed.name
-        self._fetch = [self._session.get_outputs()[0].name]
-        self.shape: Shape = _shape(side if isinstance(side, int) else None for side in feed.shape)
-
-    def __call__(self, batch: Floats) -> Floats:
-        _refuse_misfit(self.shape, batch.shape)
-        output: Floats = self._session.run(self._fetch, {self._feed: batch})[0]
-        return output
-
-    def close(self) -> None:
-        del self._session
+def default_cache() -> Path:
+    """Where choices and engines are kept when nobody says: `edgeloop/` under XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeloop"
 
 
-class OpenVino:
-    """OpenVINO on the CPU, in float32 where the file does not say INT8: no silent bfloat16 on processors with AMX."""
-
-    name: RuntimeName = "openvino"
-
-    def __init__(self, path: Path, threads: int) -> None:
-        import openvino
-
-        self._core = openvino.Core()
-        self._model = self._core.read_model(path)
-        fold_pairs(self._model)
-        self._partial = openvino.PartialShape
-        self._settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": "1",
-            "INFERENCE_NUM_THREADS": str(threads),
-            "INFERENCE_PRECISION_HINT": "f32",
-            "ENABLE_CPU_PINNING": "NO",  # two processes that pin both take core 0
-        }
-        feed = self._model.inputs[0]
-        if feed.get_element_type() != openvino.Type.f32:
-            kind = feed.get_element_type().get_type_name()
-            raise BadInput(f"{path} takes {kind}; expected float32 input. Export it with float32 inputs and outputs.")
-        self.shape: Shape = _shape(None if side.is_dynamic else len(side) for side in feed.get_partial_shape())
-        # A file with open sides is compiled for each shape that comes: fixed shapes run faster, and a camera has one.
-        self._compiled: dict[tuple[int, ...], Any] = {}
-        if None not in self.shape:
-            self._request(_noise(self.shape).shape)
-
-    def __call__(self, batch: Floats) -> Floats:
-        request = self._compiled.get(batch.shape) or self._request(batch.shape)
-        request.infer([batch], share_inputs=True, share_outputs=True)
-        output: Floats = request.get_output_tensor(0).data
-        return output
-
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        _refuse_misfit(self.shape, shape)
-        if None in self.shape:
-            self._model.reshape(self._partial(list(shape)))
-        compiled = self._core.compile_model(self._model, "CPU", self._settings)
-        return self._compiled.setdefault(shape, compiled.create_infer_request())
-
-    def close(self) -> None:
-        self._compiled.clear()
-        del self._model
-
-
-class RuntimeChoice(Record):
-    """What `auto` measured on one machine for one file, and what it chose.
+@dataclass(frozen=True)
+class Settings:
+    """How a file is loaded.
 
     Attributes:
-        median_ms: per runtime, one batch.
+        threads: CPU threads it may use.
+        batch: how many images a call brings where the file leaves that open.
+        cache: folder for engines, timings and choices.
     """
 
-    machine: str
-    artifact_sha256: str
-    threads: int
-    versions: dict[str, str]
-    median_ms: dict[str, float]
-    runtime: RuntimeName
+    threads: int = 1
+    batch: int = 1
+    cache: Path = field(default_factory=default_cache)
 
 
 def open_runtime(
     path: Path,
     name: RuntimeName | Literal["auto"] = "auto",
     threads: int = 1,
+    *,
+    batch: int = 1,
     cache: Path | None = None,
     among: Sequence[RuntimeName] = RUNTIMES,
 ) -> Runtime:
@@ -163,9 +88,10 @@ def open_runtime(
 
     Args:
         path: the ONNX file.
-        name: which runtime; "auto" takes the fastest of those installed, measured on this very file.
+        name: which runtime; "auto" takes the fastest of those that run here, measured on this very file.
         threads: CPU threads it may use.
-        cache: folder where `auto` remembers what it chose; None is `edgeloop/` in the user's cache folder.
+        batch: how many images a call brings; matters to TensorRT and to `auto` where the file leaves it open.
+        cache: folder for what is remembered: choices, engines; None is `edgeloop/` in the user's cache folder.
         among: what `auto` may choose from.
 
     Raises:
@@ -173,12 +99,15 @@ def open_runtime(
     """
     if not path.is_file():
         raise BadInput(f"{path} does not exist; expected an ONNX file.")
+    settings = Settings(threads, batch, cache or default_cache())
     if name != "auto":
-        return _load(path, name, threads)
+        return load(path, name, settings)
     candidates = installed(among)
     if len(candidates) == 1:
-        return _load(path, candidates[0], threads)
-    return _fastest(path, candidates, threads, cache or default_cache())
+        return load(path, candidates[0], settings)
+    from edgeloop.edge.auto import open_fastest
+
+    return open_fastest(path, candidates, settings)
 
 
 def installed(among: Sequence[RuntimeName] = RUNTIMES) -> tuple[RuntimeName, ...]:
@@ -187,80 +116,126 @@ def installed(among: Sequence[RuntimeName] = RUNTIMES) -> tuple[RuntimeName, ...
     Raises:
         BadInput: none of them.
     """
-    found = tuple(name for name in among if find_spec(name) is not None)
+    found = tuple(name for name in among if is_installed(name))
     if not found:
         raise BadInput(f"no runtime is installed; expected one of {', '.join(among)}: {_how_to_install(*among)}")
     return found
 
 
-def default_cache() -> Path:
-    """Where choices are remembered when nobody says: `edgeloop/` under XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeloop"
+def is_installed(name: RuntimeName) -> bool:
+    """Whether this Python can import it; whether a GPU is there shows when it loads."""
+    module = name.partition("-")[0]
+    if find_spec(module) is None:
+        return False
+    if module == name:
+        return True
+    from edgeloop.edge.onnx_runtime import PROVIDERS, built_in
+
+    return PROVIDERS[name] in built_in()
 
 
-def measure(runtimes: Mapping[str, Runtime], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median milliseconds of one batch, the runtimes taking turns so that a busy machine slows all of them alike."""
-    batches = {name: _noise(runtime.shape) for name, runtime in runtimes.items()}
-    taken: dict[str, list[int]] = {name: [] for name in runtimes}
-    for number in range(WARM_UP + rounds):
-        for name, runtime in runtimes.items():
-            begin = time.perf_counter_ns()
-            runtime(batches[name])
-            if number >= WARM_UP:
-                taken[name].append(time.perf_counter_ns() - begin)
-    return {name: float(np.median(times)) / 1e6 for name, times in taken.items()}
+def load(path: Path, name: RuntimeName, settings: Settings) -> Runtime:
+    """Load a file in the named runtime.
 
-
-def _fastest(path: Path, candidates: Sequence[RuntimeName], threads: int, cache: Path) -> Runtime:
-    versions = {name: version(name) for name in candidates}
-    digest = sha256(path)
-    key = repr((machine(), instructions(), os.cpu_count(), digest, threads, versions))
-    remembered = cache / f"runtime-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    with suppress(BadInput):  # nothing remembered yet, or by another release: measure again
-        return _load(path, RuntimeChoice.load(remembered).runtime, threads)
-    loaded: dict[str, Runtime] = {name: _load(path, name, threads) for name in candidates}
-    medians = measure(loaded)
-    best = min(candidates, key=lambda name: medians[name])
-    RuntimeChoice(
-        machine=machine(), artifact_sha256=digest, threads=threads, versions=versions, median_ms=medians, runtime=best
-    ).save(remembered)
-    for name in candidates:
-        if name != best:
-            loaded[name].close()
-    return loaded[best]
-
-
-def _load(path: Path, name: RuntimeName, threads: int) -> Runtime:
+    Raises:
+        BadInput: there is no such runtime, it is not installed, or the file does not load in it.
+        Refused: TensorRT is asked for an INT8 file that breaks its rules.
+    """
     if name not in RUNTIMES:
         raise BadInput(f"expected a runtime of auto, {', '.join(RUNTIMES)}; came {name!r}.")
-    if find_spec(name) is None:
+    if not is_installed(name):
         raise BadInput(f"the runtime {name} is not installed: {_how_to_install(name)}")
     try:
-        return OnnxRuntime(path, threads) if name == "onnxruntime" else OpenVino(path, threads)
-    except BadInput:
+        return _implementation(path, name, settings)
+    except EdgeloopError:
         raise
-    except Exception as error:  # both raise bare Exceptions of their own for a file that they cannot read
+    except Exception as error:  # each raises bare Exceptions of its own for a file that it cannot read
         reason = " ".join(str(error).split())[:300]
         raise BadInput(
             f"{path} does not load in {name} ({reason}); expected an ONNX detector. Export it again."
         ) from error
 
 
+def _implementation(path: Path, name: RuntimeName, settings: Settings) -> Runtime:
+    if name == "openvino":
+        from edgeloop.edge.openvino_runtime import OpenVino
+
+        return OpenVino(path, settings)
+    if name == "tensorrt":
+        from edgeloop.edge.tensorrt_runtime import TensorRt
+
+        return TensorRt(path, settings)
+    from edgeloop.edge.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime(path, settings, name)
+
+
 def _how_to_install(*names: RuntimeName) -> str:
-    return " or ".join(f"pip install 'edgeloop[{name}]'" for name in names) + "."
+    """One way for each library among the names."""
+    ways = {
+        "onnxruntime": "pip install 'edgeloop[onnxruntime]'",
+        "openvino": "pip install 'edgeloop[openvino]'",
+        "tensorrt": "pip install 'edgeloop[tensorrt]' beside JetPack's TensorRT (on a workstation tensorrt-cu12)",
+    }
+    if all("-" in name for name in names):
+        return "pip install onnxruntime-gpu in place of onnxruntime (on a Jetson NVIDIA's own build of it)."
+    return " or ".join(ways[name] for name in dict.fromkeys(name.partition("-")[0] for name in names)) + "."
 
 
-def _shape(sides: Iterable[int | None]) -> Shape:
-    batch, channels, height, width = sides
+def shape_of(kind: InputKind, sides: Iterable[int | None]) -> Shape:
+    """(N, 3, H, W) from a file's own sides in the layout of `kind`.
+
+    Raises:
+        BadInput: the input has other than four sides.
+    """
+    found = tuple(sides)
+    if len(found) != 4:
+        raise BadInput(f"expected a model with one image input of 4 sides, came {len(found)}; export a detector.")
+    batch, *rest = found
+    height, width, channels = rest if kind == "uint8-nhwc" else (*rest[1:], rest[0])
     return batch, channels, height, width
 
 
-def _refuse_misfit(expected: Shape, came: tuple[int, ...]) -> None:
-    if len(came) != 4 or any(want not in (None, have) for want, have in zip(expected, came, strict=True)):
-        raise BadInput(f"the file takes {expected}, came {came}; export it for this batch and size.")
+def sides_of(kind: InputKind, shape: Shape, batch: int = 1) -> tuple[int, ...]:
+    """A file's own sides, in the layout of `kind`, with every open one filled in."""
+    number, channels, height, width = shape
+    size = (height or SIDE_WHERE_OPEN, width or SIDE_WHERE_OPEN)
+    if kind == "uint8-nhwc":
+        return (number or batch, *size, channels or 3)
+    return (number or batch, channels or 3, *size)
 
 
-def _noise(shape: Shape) -> Floats:
-    batch, channels, height, width = shape
-    sides = (batch or 1, channels or 3, height or SIDE_WHERE_OPEN, width or SIDE_WHERE_OPEN)
-    return np.random.default_rng(0).random(sides, np.float32)
+def kind_of(path: Path, element: str) -> InputKind:
+    """What a file takes, from a runtime's word for the element type of its input.
+
+    Raises:
+        BadInput: neither float32 nor uint8.
+    """
+    if element in ("tensor(float)", "f32", "DataType.FLOAT"):
+        return "float32-nchw"
+    if element in ("tensor(uint8)", "u8", "DataType.UINT8"):
+        return "uint8-nhwc"
+    raise BadInput(f"{path} takes {element}; expected float32 input, or uint8. Export it with edgeloop.")
+
+
+def refuse_misfit(runtime: Runtime, batch: Batch) -> None:
+    """Refuse a batch that the file was not exported for.
+
+    Raises:
+        BadInput: another element type, or another batch or size.
+    """
+    wanted = np.uint8 if runtime.input == "uint8-nhwc" else np.float32
+    if batch.dtype != wanted:
+        raise BadInput(f"the file takes {runtime.input}, came {batch.dtype}; fill the input for this file.")
+    came = shape_of(runtime.input, batch.shape)
+    if any(want not in (None, have) for want, have in zip(runtime.shape, came, strict=True)):
+        raise BadInput(f"the file takes {runtime.shape}, came {came}; export it for this batch and size.")
+
+
+def noise(runtime: Runtime, batch: int = 1) -> Batch:
+    """A batch of noise that the runtime takes, always the same."""
+    sides = sides_of(runtime.input, runtime.shape, batch)
+    generator = np.random.default_rng(0)
+    if runtime.input == "uint8-nhwc":
+        return generator.integers(0, 256, sides, np.uint8)
+    return generator.random(sides, np.float32)

@@ -12,7 +12,7 @@ import pytest
 from edgeloop.artifact import Artifact, Head
 from edgeloop.edge.decode import MAXIMUM_DETECTIONS
 from edgeloop.edge.detector import Detector
-from edgeloop.edge.runtime import RUNTIMES, RuntimeName, open_runtime
+from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
 from edgeloop.files import sha256
 
 pytestmark = pytest.mark.integration
@@ -95,7 +95,7 @@ def _liven(model: Any, images: list[np.ndarray], side: int, prior: float) -> Non
             branch[-1].bias.fill_(prior)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
 def test_same_boxes_as_ultralytics(exported: Artifact, images: list[np.ndarray], runtime: RuntimeName) -> None:
     """On every real image, each of Ultralytics' boxes is ours within a pixel and 0.001, and we have no other."""
     from ultralytics import YOLO

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from edgeloop.artifact import Artifact
 from edgeloop.card import DeviceProfile
-from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.measures import BenchmarkReport
-from tasks.benchmark import IMAGES, benchmark, load_images
+from tasks.benchmark import benchmark
 from tests.edgeloop.edge.conftest import NAMES, write_colour_detector
 
 PROFILE = DeviceProfile(name="here", runtimes=("onnxruntime",), timed_frames=100)
@@ -35,16 +33,3 @@ def test_reports_are_returned_and_saved(tmp_path: Path) -> None:
     saved = BenchmarkReport.load(tmp_path / "out" / f"{artifact.id}-here-onnxruntime-batch1.json")
     assert saved == report
     assert report.memory_mb > 40
-
-
-@pytest.mark.parametrize(("count", "expected"), [(3, [0, 1, 2]), (IMAGES * 2, [2 * n for n in range(IMAGES)])])
-def test_images_are_chosen_evenly(tmp_path: Path, count: int, expected: list[int]) -> None:
-    """All of a few; every second of twice as many as are kept in memory."""
-    images = load_images(write_images(tmp_path / "images", count))
-    assert [int(image[0, 0, 0]) for image in images] == expected
-
-
-def test_folder_without_images_is_refused(tmp_path: Path) -> None:
-    """There is nothing to measure with."""
-    with pytest.raises(BadInput, match="holds no frames"):
-        load_images(tmp_path)

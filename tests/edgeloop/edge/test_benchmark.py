@@ -122,7 +122,7 @@ def test_percentiles_are_samples() -> None:
 def test_profile_without_an_installed_runtime_is_refused(colour_artifact: Make) -> None:
     """A Jetson's profile cannot be measured on a machine without TensorRT."""
     profile = PROFILE.model_copy(update={"runtimes": ("tensorrt",)})
-    with pytest.raises(BadInput, match="names tensorrt"):
+    with pytest.raises(BadInput, match=r"pip install 'edgeloop\[tensorrt\]'"):
         benchmark(colour_artifact(64), profile, IMAGES)
 
 

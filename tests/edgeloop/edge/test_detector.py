@@ -9,7 +9,8 @@ import pytest
 
 from edgeloop.artifact import Artifact
 from edgeloop.edge.detector import Detector
-from edgeloop.edge.runtime import RUNTIMES, RuntimeName, open_runtime
+from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
+from edgeloop.edge.statistics import When, measure
 from edgeloop.errors import BadInput
 
 Make = Callable[..., Artifact]
@@ -22,7 +23,7 @@ def with_square(colour: tuple[int, int, int], x: int, y: int, size: int = 16) ->
     return image
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
 @pytest.mark.parametrize(("colour", "expected"), [((0, 0, 255), "red"), ((0, 255, 0), "green"), ((255, 0, 0), "blue")])
 def test_finds_the_square(
     colour_artifact: Make, name: RuntimeName, colour: tuple[int, int, int], expected: str
@@ -46,7 +47,7 @@ def test_timing_adds_up(colour_artifact: Make) -> None:
     assert 0 < result.statistics.brightness < 255
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_batch_equals_one_by_one(colour_artifact: Make, name: RuntimeName) -> None:
     """Four images of different sizes in one batch give what they give one at a time."""
     rng = np.random.default_rng(0)
@@ -84,3 +85,19 @@ def test_wrong_number_of_images_is_refused(colour_artifact: Make) -> None:
     artifact = colour_artifact(64)
     with pytest.raises(BadInput, match="expected 1 images, came 2"):
         Detector(artifact, open_runtime(artifact.path, "onnxruntime")).detect_batch([with_square((0, 0, 0), 0, 0)] * 2)
+
+
+@pytest.mark.parametrize("when", ["now", "later"])
+def test_statistics_are_of_the_image_whenever_they_are_computed(colour_artifact: Make, when: When) -> None:
+    """Measured in the loop or after it, the numbers are the image's."""
+    artifact = colour_artifact()
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    detector = Detector(artifact, open_runtime(artifact.path, "onnxruntime"), statistics=when)
+    assert detector.detect(image).statistics.compute() == measure(image)
+
+
+def test_statistics_that_nobody_needs_are_not_made(colour_artifact: Make) -> None:
+    """They are NaN then, which no reader takes for a measurement."""
+    artifact = colour_artifact()
+    detector = Detector(artifact, open_runtime(artifact.path, "onnxruntime"), statistics="never")
+    assert np.isnan(detector.detect(np.zeros((8, 8, 3), np.uint8)).statistics.brightness)

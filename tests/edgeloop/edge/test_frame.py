@@ -157,3 +157,24 @@ def test_huge_file_is_refused_before_it_is_decoded() -> None:
     content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     with pytest.raises(BadInput, match="20000x20000"):
         decode_image(content, "huge.png")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 80), (33, 120)])
+def test_bytes_are_what_the_float_input_is_made_of(size: tuple[int, int]) -> None:
+    """The uint8 buffer holds the same letterboxed picture: as RGB planes over 255 it is the float buffer."""
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    wide, narrow = FrameBuffer(64), FrameBuffer(64, kind="uint8-nhwc")
+    assert narrow.fill(image) == wide.fill(image)
+    planes = narrow.array[..., ::-1].transpose(0, 3, 1, 2)
+    assert narrow.array.flags.c_contiguous
+    np.testing.assert_allclose(planes / 255, wide.array, atol=1e-7)
+
+
+def test_bytes_of_another_size_leave_no_rest() -> None:
+    """A slot that changes its image size is grey again where the new image does not reach."""
+    used, fresh = (FrameBuffer(64, kind="uint8-nhwc") for _ in range(2))
+    used.fill(np.full((20, 100, 3), 255, np.uint8))
+    narrow = np.full((100, 20, 3), 7, np.uint8)
+    used.fill(narrow)
+    fresh.fill(narrow)
+    assert (used.array == fresh.array).all()

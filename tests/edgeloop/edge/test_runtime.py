@@ -12,13 +12,14 @@ import pytest
 
 from edgeloop.artifact import Artifact
 from edgeloop.edge import runtime as module
-from edgeloop.edge.runtime import RUNTIMES, RuntimeName, installed, measure, open_runtime
+from edgeloop.edge.onnx_runtime import PROVIDERS, tensorrt_options
+from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, Settings, installed, open_runtime
 from edgeloop.errors import BadInput
 
 Make = Callable[..., Artifact]
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_runtime_gives_the_known_answer(colour_artifact: Make, name: RuntimeName) -> None:
     """On a red image every cell answers red with 1 and the other colours with 0."""
     loaded = open_runtime(colour_artifact(64).path, name)
@@ -39,12 +40,12 @@ def test_runtimes_agree(colour_artifact: Make, batch: int, declared: str) -> Non
     """The same file gives the same numbers in every runtime, with a fixed and with an open batch."""
     path = colour_artifact(64, batch if declared == "fixed" else "N").path
     images = np.random.default_rng(0).random((batch, 3, 64, 64), np.float32)
-    outputs = [np.array(open_runtime(path, name)(images)) for name in RUNTIMES]
+    outputs = [np.array(open_runtime(path, name)(images)) for name in CPU_RUNTIMES]
     assert outputs[0].shape == (batch, 7, 64)
     assert np.allclose(outputs[0], outputs[1], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_other_size_than_the_file_takes_is_refused(colour_artifact: Make, name: RuntimeName) -> None:
     """A batch or size that was not exported is said, not a runtime's internal error."""
     loaded = open_runtime(colour_artifact(64).path, name)
@@ -60,18 +61,19 @@ def test_auto_takes_the_fastest_and_remembers(colour_artifact: Make, tmp_path: P
     document = json.loads(remembered.read_text())
     assert document["runtime"] == first.name
     assert document["median_ms"][first.name] == min(document["median_ms"].values())
-    document["runtime"] = other = next(name for name in RUNTIMES if name != first.name)
+    document["runtime"] = other = next(name for name in CPU_RUNTIMES if name != first.name)
     remembered.write_text(json.dumps(document))
     assert open_runtime(path, cache=tmp_path).name == other
 
 
-@pytest.mark.parametrize("change", ["threads", "file"])
-def test_choice_belongs_to_file_and_threads(colour_artifact: Make, tmp_path: Path, change: str) -> None:
-    """Another file or another number of threads is measured anew."""
-    open_runtime(colour_artifact(64).path, cache=tmp_path)
-    open_runtime(
-        colour_artifact(32 if change == "file" else 64).path, threads=2 if change == "threads" else 1, cache=tmp_path
-    )
+@pytest.mark.parametrize("change", [{"side": 32}, {"threads": 2}, {"batch": 4}])
+def test_choice_belongs_to_file_threads_and_batch(
+    colour_artifact: Make, tmp_path: Path, change: dict[str, int]
+) -> None:
+    """Another file, another number of threads or of images in a call is measured anew."""
+    open_runtime(colour_artifact(64, "N").path, cache=tmp_path)
+    path = colour_artifact(change.pop("side", 64), "N").path
+    open_runtime(path, threads=change.get("threads", 1), batch=change.get("batch", 1), cache=tmp_path)
     assert len(list(tmp_path.glob("runtime-*.json"))) == 2
 
 
@@ -85,23 +87,35 @@ def test_damaged_memory_is_measured_again(colour_artifact: Make, tmp_path: Path)
     assert json.loads(remembered.read_text())["threads"] == 1
 
 
-def test_measure_runs_every_runtime_equally_often(colour_artifact: Make) -> None:
-    """Turns alternate, so that a slow second of the machine meets all runtimes."""
-    calls: list[str] = []
+@pytest.mark.parametrize("name", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
+def test_provider_that_is_not_built_in_is_refused(colour_artifact: Make, name: RuntimeName) -> None:
+    """ONNX Runtime itself would run on the CPU in silence; here the sentence says what to install."""
+    with pytest.raises(BadInput, match="onnxruntime-gpu"):
+        open_runtime(colour_artifact(64).path, name)
+    assert installed([name, "onnxruntime"]) == ("onnxruntime",)
 
-    class Counted:
-        def __init__(self, name: RuntimeName) -> None:
-            self.name, self.shape = name, (1, 3, 8, 8)
 
-        def __call__(self, batch: np.ndarray) -> np.ndarray:
-            calls.append(self.name)
-            return batch
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_provider_that_does_not_start_is_refused(colour_artifact: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU build on a machine without a GPU: the session that came back is the CPU's, and is not taken for more."""
+    monkeypatch.setattr("edgeloop.edge.onnx_runtime.built_in", lambda: tuple(PROVIDERS.values()))
+    with pytest.raises(BadInput, match="fell back to CPUExecutionProvider"):
+        open_runtime(colour_artifact(64).path, "onnxruntime-cuda")
 
-        def close(self) -> None: ...
 
-    medians = measure({name: Counted(name) for name in RUNTIMES}, rounds=3)
-    assert set(medians) == set(RUNTIMES)
-    assert calls == list(RUNTIMES) * (len(calls) // 2)
+def test_tensorrt_provider_is_told_int8_by_the_file(colour_artifact: Make, tmp_path: Path) -> None:
+    """A file without Q/DQ nodes stays float32; one with them is built in INT8, and engines are kept in the cache."""
+    path = colour_artifact(64).path
+    plain = tensorrt_options(path, Settings(cache=tmp_path))
+    assert (plain["trt_int8_enable"], plain["trt_fp16_enable"]) == ("0", "0")
+    assert Path(plain["trt_engine_cache_path"]).is_dir()
+    zero = onnx.helper.make_tensor("zero", onnx.TensorProto.INT8, [], [0])
+    one = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [], [1.0])
+    model = onnx.load(path)
+    model.graph.initializer.extend([zero, one])
+    model.graph.node.append(onnx.helper.make_node("DequantizeLinear", ["zero", "one", "zero"], ["unread"]))
+    onnx.save(model, tmp_path / "int8.onnx")
+    assert tensorrt_options(tmp_path / "int8.onnx", Settings(cache=tmp_path))["trt_int8_enable"] == "1"
 
 
 def test_missing_runtime_says_which_extra(colour_artifact: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +127,7 @@ def test_missing_runtime_says_which_extra(colour_artifact: Make, monkeypatch: py
         installed()
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_file_that_is_no_model_is_refused(tmp_path: Path, name: RuntimeName) -> None:
     """Both runtimes' own errors become one sentence."""
     broken = tmp_path / "broken.onnx"
@@ -122,7 +136,7 @@ def test_file_that_is_no_model_is_refused(tmp_path: Path, name: RuntimeName) -> 
         open_runtime(broken, name)
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_half_precision_input_is_refused(colour_artifact: Make, tmp_path: Path, name: RuntimeName) -> None:
     """The protocol is float32 in and out; a file that wants something else is named at once."""
     model = onnx.load(colour_artifact(64).path)

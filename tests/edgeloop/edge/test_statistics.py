@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeloop.edge.statistics import measure
+from edgeloop.edge.statistics import DeferredStatistics, measure
 
 TEXTURE = np.random.default_rng(0).integers(60, 200, (480, 640, 3), np.uint8)
 
@@ -39,3 +41,14 @@ def test_size_of_the_camera_matters_little() -> None:
     large = cv2.resize(small, (1280, 960), interpolation=cv2.INTER_LINEAR)
     assert measure(large).brightness == pytest.approx(measure(small).brightness, rel=0.02)
     assert measure(large).contrast == pytest.approx(measure(small).contrast, rel=0.1)
+
+
+def test_deferred_numbers_are_the_same() -> None:
+    """What the log's thread computes is what the loop would have, and the image is let go."""
+    frame = TEXTURE.copy()
+    later, image = DeferredStatistics(frame), weakref.ref(frame)
+    expected = measure(frame)
+    assert later.compute() == expected
+    assert (later.brightness, later.contrast, later.sharpness) == tuple(vars(expected).values())
+    del frame
+    assert image() is None
