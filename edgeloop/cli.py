@@ -11,10 +11,9 @@ import os
 import signal
 import sys
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from click.exceptions import ClickException
 from rich.console import Console
 
 from edgeloop import __version__
@@ -23,6 +22,8 @@ from edgeloop.edge.cli import app as device
 from edgeloop.errors import EdgeloopError, is_full_disk
 
 COMMANDS = "edgeloop.commands"
+# Typer raised click's exceptions and later its own copies of them; what a public one of them derives from is both.
+UsageProblem: Any = typer.BadParameter.__mro__[2]
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 
 app = typer.Typer(
@@ -73,9 +74,9 @@ def run(arguments: list[str]) -> int:
     join_pipeline_commands()
     try:
         outcome = app(arguments, standalone_mode=False)
-    except ClickException as error:
+    except UsageProblem as error:
         error.show(sys.stderr)
-        return error.exit_code
+        return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _say("Stopped. What was finished is kept; run the same command again to continue.", EXIT_INTERRUPTED)
     except EdgeloopError as error:

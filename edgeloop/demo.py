@@ -8,7 +8,7 @@ from typing import Literal
 from edgeloop.dataset import DatasetVersion
 from edgeloop.drift import DriftReport, RetrainDecision
 from edgeloop.errors import Refused
-from edgeloop.measures import Candidate, EvaluationReport
+from edgeloop.measures import Candidate
 from edgeloop.record import Record
 from edgeloop.retraining import RetrainResult
 from edgeloop.selection import Selection, Stratum
@@ -89,8 +89,3 @@ def require_champion(result: RetrainResult) -> Candidate:
         f"The first detector did not pass the gate: {'; '.join(failed) or result.outcome}. Lower the limits in the "
         f"card's `gate:`, train longer (`epochs:`), or label more frames."
     )
-
-
-def report_of(candidate: Candidate, artifact_id: str, audit: str) -> EvaluationReport | None:
-    """What was measured of one of a candidate's files on an audit set."""
-    return next((r for r in candidate.evaluations if (r.artifact_id, r.audit) == (artifact_id, audit)), None)

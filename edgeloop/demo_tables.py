@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeloop.config import Config
-from edgeloop.demo import STRATA, DemoResult, report_of
+from edgeloop.demo import STRATA, DemoResult
 from edgeloop.measures import BenchmarkReport, Candidate
 from edgeloop.tables import drift_table, gate_table, table
 
@@ -36,7 +36,7 @@ def champion_table(result: DemoResult) -> Table:
     )
     made.add_column("gain", justify="right")
     for audit in audits:
-        reports = [report_of(one, one.shipped.id, audit) for one in candidates]
+        reports = [one.report_on(one.shipped.id, audit) for one in candidates]
         for label, name, scale in MEASURES:
             values = [getattr(report, name) * scale if report else None for report in reports]
             known = [value for value in values if value is not None]
@@ -63,7 +63,7 @@ def precision_table(candidate: Candidate) -> Table:
     ordered = sorted(files, key=lambda artifact_id: files[artifact_id])  # fp32 before int8
     made = table("FP32 against INT8, the same checkpoint", "", *(files[one].upper() for one in ordered), "INT8 / FP32")
     for audit in dict.fromkeys(report.audit for report in candidate.evaluations):
-        reports = [report_of(candidate, one, audit) for one in ordered]
+        reports = [candidate.report_on(one, audit) for one in ordered]
         values = [report.map50_95 for report in reports if report]
         if len(values) == len(ordered) and len(values) > 1:
             loss = f"{100 * (1 - values[1] / values[0]):+.2f} % lost" if values[0] else "-"

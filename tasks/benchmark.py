@@ -26,7 +26,7 @@ def benchmark(
         batch: images in a call.
 
     Returns:
-        One report for each artifact and runtime; `edgeloop.edge.benchmark.fastest` picks a device's.
+        One report for each artifact and runtime.
 
     Raises:
         BadInput: no image, no runtime of the profile installed, or a file that has changed or does not run.

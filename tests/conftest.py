@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo_runs import run_to_its_end
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -23,3 +25,9 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"real data sets are not here: expected {folder}/data (set EDGELOOP_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace after one tiny demo that nobody disturbed."""
+    return run_to_its_end(root, tmp_path_factory.mktemp("undisturbed"))

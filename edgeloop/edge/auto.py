@@ -155,5 +155,11 @@ def _load_or_say(path: Path, name: RuntimeName, settings: Settings) -> Runtime |
 
 
 def _version(name: RuntimeName) -> str:
-    """A module's own word: NVIDIA's builds for Jetson come under other names of distributions."""
-    return str(import_module(name.partition("-")[0]).__version__)
+    """A module's own word: NVIDIA's builds for Jetson come under other names of distributions.
+
+    TensorRT's bindings may be there without its libraries; why they do not load is said when they are loaded.
+    """
+    try:
+        return str(import_module(name.partition("-")[0]).__version__)
+    except ImportError:
+        return "not importable"

@@ -91,18 +91,6 @@ def _detector(artifact: Artifact, name: RuntimeName, threads: int, batch: int) -
     return Detector(artifact, open_runtime(artifact.path, name, threads, batch=batch), batch=batch)
 
 
-def fastest(reports: Sequence[BenchmarkReport], artifact_id: str) -> BenchmarkReport:
-    """The report of an artifact's fastest runtime by p50: what a device with `auto` would run.
-
-    Raises:
-        BadInput: none of the reports is of this artifact.
-    """
-    own = [report for report in reports if report.artifact_id == artifact_id]
-    if not own:
-        raise BadInput(f"no benchmark of the artifact {artifact_id}; run the benchmark on it.")
-    return min(own, key=lambda report: report.total.p50)
-
-
 def runtimes_of(profile: DeviceProfile) -> tuple[RuntimeName, ...]:
     """The profile's runtimes that are installed here.
 

@@ -10,7 +10,10 @@ from edgeloop.errors import BadInput
 
 WARM_UP = 5
 SAME = 1e-3  # two runs of one engine on one input: an atomic sum may end in another last bit
-SCORE_TOLERANCE = 0.02  # mean over all scores; INT8 in two runtimes differs by rounding, a broken engine by tenths
+# Mean over all scores, of the reference's mean: on noise a detector's scores are small, so nothing absolute tells. The
+# sample's INT8 file differs there by 0.046 between ONNX Runtime and OpenVINO, its boxes by 0.0013; from FP32 by 0.9 and
+# 0.02.
+SCORE_TOLERANCE = 0.2
 BOX_TOLERANCE = 0.01  # mean over all boxes, of the input's side
 
 
@@ -45,11 +48,12 @@ def _compare(runtime: Runtime, came: Floats, wanted: Floats) -> None:
     if came.shape != wanted.shape:
         raise _failed(runtime, f"its output is {came.shape}, the reference's {wanted.shape}")
     if came.shape[-1] == 6:
-        differences = {"scores": (_drift(np.sort(came[..., 4]), np.sort(wanted[..., 4])), SCORE_TOLERANCE)}
+        came, wanted = np.sort(came[..., 4]), np.sort(wanted[..., 4])
+        differences = {"scores": (_drift(came, wanted) / _mean(wanted), SCORE_TOLERANCE)}
     else:
         side = float(runtime.shape[2] or wanted[:, :4].max())
         differences = {
-            "scores": (_drift(came[:, 4:], wanted[:, 4:]), SCORE_TOLERANCE),
+            "scores": (_drift(came[:, 4:], wanted[:, 4:]) / _mean(wanted[:, 4:]), SCORE_TOLERANCE),
             "boxes": (_drift(came[:, :4], wanted[:, :4]) / side, BOX_TOLERANCE),
         }
     for what, (found, allowed) in differences.items():
@@ -59,6 +63,10 @@ def _compare(runtime: Runtime, came: Floats, wanted: Floats) -> None:
 
 def _drift(one: Floats, other: Floats) -> float:
     return float(np.abs(one - other).mean())
+
+
+def _mean(scores: Floats) -> float:
+    return max(float(scores.mean()), 1e-6)
 
 
 def _blank(picture: Batch) -> Batch:

@@ -16,6 +16,8 @@ import pytest
 
 from edgeloop.artifact import load_artifact
 from edgeloop.card import Card
+from edgeloop.edge.detector import Detector
+from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
 from edgeloop.errors import BadInput
 from models.checkpoint import Checkpoint, check_trusted, load_checkpoint_record
 from models.training_watch import Epoch
@@ -190,6 +192,27 @@ def test_export_with_an_open_batch(trained: Checkpoint, card: Card, tmp_path: Pa
     array = np.random.default_rng(0).random((3, 3, SIDE, SIDE), np.float32)
     together = session.run(None, {"images": array})[0]
     np.testing.assert_allclose(together[1:2], session.run(None, {"images": array[1:2]})[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
+def test_export_of_bytes_in_batches_finds_the_same(
+    trained: Checkpoint, card: Card, tmp_path: Path, runtime: RuntimeName
+) -> None:
+    """One file that takes bytes, 1, 4 or 8 frames a call, finds what the float file finds frame by frame."""
+    asked = card.model_copy(update={"input": "uint8-nhwc", "open_batch": True})
+    plain = export_onnx(trained, card, trained.names, tmp_path / "plain.onnx")
+    stream = export_onnx(trained, asked, trained.names, tmp_path / "stream.onnx", dynamic=True)
+    assert (plain.input, stream.input) == ("float32-nchw", "uint8-nhwc")
+    frames = [np.random.default_rng(index).integers(0, 256, (90, 70 + index, 3), np.uint8) for index in range(8)]
+    alone = Detector(plain, open_runtime(plain.path, runtime), 0.0001)
+    wanted = [alone.detect(frame).detections for frame in frames]
+    for batch in (1, 4, 8):
+        together = Detector(stream, open_runtime(stream.path, runtime, batch=batch), 0.0001, batch=batch)
+        found = [one for start in range(0, 8, batch) for one in together.detect_batch(frames[start : start + batch])]
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one.detections.scores, other.scores, atol=1e-4)
+            np.testing.assert_allclose(one.detections.boxes, other.boxes, atol=0.05)
 
 
 @pytest.mark.integration

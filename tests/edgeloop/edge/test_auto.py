@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from edgeloop.artifact import Artifact
 from edgeloop.edge import auto as module
+from edgeloop.edge import runtime as runtime_module
 from edgeloop.edge.auto import BLOCK, RuntimeChoice, is_sure, measure, open_fastest, rank
 from edgeloop.edge.runtime import CPU_RUNTIMES, Batch, RuntimeName, Settings
 from edgeloop.errors import BadInput
@@ -87,6 +90,19 @@ def test_runtime_that_does_not_load_is_left_out_and_said(colour_artifact: Make, 
     choice = RuntimeChoice.load(remembered)
     assert "onnxruntime-gpu" in choice.failed["onnxruntime-cuda"]
     assert choice.median_ms.keys() == {"onnxruntime"}
+
+
+def test_bindings_without_their_library_do_not_stop_the_device(
+    colour_artifact: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that is found and cannot be imported is left out like any other runtime that does not run."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # what makes an import fail
+    monkeypatch.setattr(runtime_module, "find_spec", lambda name: find_spec(name) if name != "tensorrt" else object())
+    opened = open_fastest(colour_artifact(64).path, ("tensorrt", "onnxruntime"), Settings(cache=tmp_path))
+    assert opened.name == "onnxruntime"
+    (remembered,) = tmp_path.glob("runtime-*.json")
+    assert "does not load in tensorrt" in RuntimeChoice.load(remembered).failed["tensorrt"]
 
 
 def test_no_runtime_that_loads_is_refused(tmp_path: Path) -> None:

@@ -128,3 +128,10 @@ def test_folder_without_images_is_refused(tmp_path: Path) -> None:
     """There is nothing to measure with."""
     with pytest.raises(BadInput, match="holds no frames"):
         load_images(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [["bench"], ["bench", "x", "--frames", "7"], ["no-such-command"]])
+def test_wrong_usage_is_exit_code_2_and_no_traceback(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Whichever click the installed Typer brings, its errors are the user's."""
+    assert run(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
