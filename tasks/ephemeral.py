@@ -88,12 +88,14 @@ def _settings(url: str, config: Config) -> dict[Any, Any]:
 
 
 RAISED_ANYWAY = ("Task run failed", "Finished in state", "Encountered exception", "Crash detected")
+DRAINING = "Still processing items"  # said while the private server's last events are handed over
+QUIETED = ("prefect.flow_runs", "prefect.task_runs", "EventsWorker")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Prefect's warnings, without its progress and without the errors that reach the caller as exceptions."""
-    top, runs = logging.getLogger("prefect"), [logging.getLogger(f"prefect.{kind}_runs") for kind in ("flow", "task")]
+    top, runs = logging.getLogger("prefect"), [logging.getLogger(name) for name in QUIETED]
     level = top.level
     top.setLevel(logging.WARNING)
     for logger in runs:
@@ -107,7 +109,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(RAISED_ANYWAY)
+    return not record.getMessage().startswith((*RAISED_ANYWAY, DRAINING))
 
 
 def _drain() -> None:
