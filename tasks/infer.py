@@ -13,7 +13,8 @@ from edgeloop.config import Config
 from edgeloop.edge.benchmark import latency
 from edgeloop.edge.detector import Detector, Inference
 from edgeloop.edge.frame import decode_image
-from edgeloop.edge.log import InferenceRecord, LogWriter, run_id
+from edgeloop.edge.log import LogWriter, run_id
+from edgeloop.edge.log_schema import InferenceRecord
 from edgeloop.errors import BadInput
 from edgeloop.evaluation import open_for
 from edgeloop.formats.assemble import images_below

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from edgeloop.edge.log import LOG_SCHEMA, partition
+from edgeloop.edge.log_schema import LOG_SCHEMA, partition
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=timezone.utc)
 SIZE = 320

@@ -11,7 +11,7 @@ from edgeloop.boxes import Detections
 from edgeloop.edge.decode import Decoder
 from edgeloop.edge.frame import FrameBuffer, Geometry, Image, as_bgr
 from edgeloop.edge.runtime import Runtime
-from edgeloop.edge.statistics import ImageStatistics, measure
+from edgeloop.edge.statistics import UNMEASURED, ImageStatistics, SampledStatistics
 from edgeloop.errors import BadInput
 
 LOG_FLOOR = 0.05  # what is logged: low enough to move thresholds later without running again
@@ -45,13 +45,13 @@ class Inference:
     Attributes:
         detections: down to the detector's floor, not to the artifact's thresholds.
         timing: without the image statistics, which belong to the log.
-        statistics: of the image.
+        statistics: of the image; computed when first asked for.
         width, height: of the image, pixels.
     """
 
     detections: Detections
     timing: Timing
-    statistics: ImageStatistics
+    statistics: ImageStatistics | SampledStatistics
     width: int
     height: int
 
@@ -73,6 +73,7 @@ class Detector:
         *,
         multi_label: bool = False,
         batch: int = 1,
+        statistics: bool = True,
     ) -> None:
         """Prepare buffers and warm the runtime up.
 
@@ -82,6 +83,7 @@ class Detector:
             floor: detections at or below this score are dropped.
             multi_label: an anchor may answer for several classes, as Ultralytics does when it evaluates.
             batch: how many images `detect_batch` takes.
+            statistics: sample each image for the log; without, the statistics are NaN.
 
         Raises:
             BadInput: the file takes another input size or batch, or its output does not fit the record.
@@ -92,6 +94,7 @@ class Detector:
                 f"{runtime.shape[3]}x{runtime.shape[2]}; export it again."
             )
         self.artifact, self.runtime, self.floor = artifact, runtime, floor
+        self._statistics = statistics
         self._decoder = Decoder.of(artifact, floor, multi_label)
         self._buffer = FrameBuffer(artifact.imgsz, batch)
         geometry = Geometry.of(artifact.imgsz, artifact.imgsz, artifact.imgsz)
@@ -127,6 +130,9 @@ class Detector:
             (filled - begin) / milliseconds, (inferred - filled) / milliseconds, (decoded - inferred) / milliseconds
         )
         return [
-            Inference(detections, timing, measure(frame), frame.shape[1], frame.shape[0])
+            Inference(detections, timing, self._look(frame), frame.shape[1], frame.shape[0])
             for detections, frame in zip(found, frames, strict=True)
         ]
+
+    def _look(self, frame: Image) -> ImageStatistics | SampledStatistics:
+        return SampledStatistics(frame) if self._statistics else UNMEASURED

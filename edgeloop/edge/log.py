@@ -6,77 +6,24 @@ What the columns mean is written for people in docs/inference-log.md.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import reduce
 from io import BytesIO
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import fsspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from edgeloop.edge.detector import Inference
+from edgeloop.edge.log_schema import LOG_SCHEMA, SCHEMA_VERSION, VERSION_KEY, InferenceRecord, partition, to_table
 from edgeloop.errors import BadInput
 from edgeloop.files import atomic_file
 
-SCHEMA_VERSION = 1
-VERSION_KEY = b"edgeloop.inference_log"
-
-BOX = pa.struct(
-    [("x1", pa.float32()), ("y1", pa.float32()), ("x2", pa.float32()), ("y2", pa.float32()), ("score", pa.float32()),
-     ("class_id", pa.int32())]
-)  # fmt: skip
-LOG_SCHEMA = pa.schema(
-    [
-        pa.field("frame_id", pa.string(), nullable=False),
-        pa.field("camera", pa.string(), nullable=False),
-        pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("artifact_id", pa.string(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("preprocess_ms", pa.float32(), nullable=False),
-        pa.field("inference_ms", pa.float32(), nullable=False),
-        pa.field("postprocess_ms", pa.float32(), nullable=False),
-        pa.field("brightness", pa.float32(), nullable=False),
-        pa.field("contrast", pa.float32(), nullable=False),
-        pa.field("sharpness", pa.float32(), nullable=False),
-        pa.field("boxes", pa.list_(BOX), nullable=False),
-        pa.field("thresholds", pa.list_(pa.float32()), nullable=False),
-        pa.field("image", pa.string(), nullable=True),
-    ],
-    metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
-)
-
+IDENTITY = ("time", "camera", "frame_id", "artifact_id")  # two rows that agree in these are one look at one frame
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"})
 ROWS_A_FILE = 10_000  # about 5 MB in memory with ten boxes a frame
-
-
-@dataclass(frozen=True)
-class InferenceRecord:
-    """One row of the log.
-
-    Attributes:
-        frame_id: first 16 hexadecimal digits of the SHA-256 of the frame's file.
-        camera: which camera took it.
-        time: when, with its time zone.
-        artifact_id: which artifact answered.
-        inference: what it answered.
-        thresholds: the artifact's, one per class: what counted as a detection at that moment.
-        image: where the frame was kept, relative to the store; None when it was not.
-    """
-
-    frame_id: str
-    camera: str
-    time: datetime
-    artifact_id: str
-    inference: Inference
-    thresholds: tuple[float, ...]
-    image: str | None = None
 
 
 class LogWriter:
@@ -124,18 +71,18 @@ class LogWriter:
 
 
 def put(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
-    """Write a file of a store, whole or not at all; an object store's upload is that by itself."""
-    if "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+    """Write a file of a store, whole or not at all: an object store's upload is that by itself, others rename."""
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    if "file" in protocols:
         with atomic_file(Path(path)) as temporary:
             temporary.write_bytes(content)
-    else:
-        fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+    elif protocols & OBJECT_STORES:
         fs.pipe_file(path, content)
-
-
-def partition(time: datetime, camera: str) -> str:
-    """The folder of a row: `date=2026-03-01/camera=cam1`, the date in UTC, the camera percent-encoded."""
-    return f"date={time.astimezone(timezone.utc):%Y-%m-%d}/camera={quote(camera, safe='')}"
+    else:
+        folder, name = path.rsplit("/", 1)
+        fs.makedirs(folder, exist_ok=True)
+        fs.pipe_file(f"{folder}/.{name}.tmp", content)
+        fs.mv(f"{folder}/.{name}.tmp", path)
 
 
 def run_id(*parts: str) -> str:
@@ -143,46 +90,13 @@ def run_id(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-def to_table(records: Sequence[InferenceRecord]) -> pa.Table:
-    """Records as a table of LOG_SCHEMA, built column by column."""
-    inferences = [record.inference for record in records]
-    columns: dict[str, Any] = {
-        "frame_id": [record.frame_id for record in records],
-        "camera": [record.camera for record in records],
-        "time": [record.time for record in records],
-        "artifact_id": [record.artifact_id for record in records],
-        "width": [inference.width for inference in inferences],
-        "height": [inference.height for inference in inferences],
-        "preprocess_ms": [inference.timing.preprocess for inference in inferences],
-        "inference_ms": [inference.timing.inference for inference in inferences],
-        "postprocess_ms": [inference.timing.postprocess for inference in inferences],
-        "brightness": [inference.statistics.brightness for inference in inferences],
-        "contrast": [inference.statistics.contrast for inference in inferences],
-        "sharpness": [inference.statistics.sharpness for inference in inferences],
-        "boxes": boxes_of(inferences),
-        "thresholds": [record.thresholds for record in records],
-        "image": [record.image for record in records],
-    }
-    return pa.table(columns, schema=LOG_SCHEMA)
-
-
-def boxes_of(inferences: Sequence[Inference]) -> pa.Array:
-    """The `boxes` column: one list of boxes a frame."""
-    found = [inference.detections for inference in inferences]
-    offsets = np.cumsum([0, *(len(detections) for detections in found)], dtype=np.int32)
-    corners = np.concatenate([np.zeros((0, 4), np.float32), *(detections.boxes for detections in found)])
-    scores = np.concatenate([np.zeros(0, np.float32), *(detections.scores for detections in found)])
-    classes = np.concatenate([np.zeros(0, np.int64), *(detections.classes for detections in found)])
-    values = [*np.ascontiguousarray(corners.T), scores, classes.astype(np.int32)]
-    return pa.ListArray.from_arrays(
-        offsets, pa.StructArray.from_arrays([pa.array(v) for v in values], fields=list(BOX))
-    )
-
-
 def read_log(
     url: str, since: datetime | None = None, until: datetime | None = None, artifact_id: str | None = None
 ) -> pa.Table:
-    """Rows of a log, oldest first, in LOG_SCHEMA.
+    """Rows of a log, oldest first, in LOG_SCHEMA; each frame of a camera at a time once for each artifact.
+
+    A device may deliver a row twice: after a power cut, or again with `image` set when the operator flags the frame.
+    Of such rows the one with an image is taken.
 
     Args:
         url: the log's folder or any fsspec URL of it.
@@ -203,7 +117,17 @@ def read_log(
         table = dataset.to_table(filter=_rows(since, until, artifact_id))
     except pa.ArrowInvalid as error:
         raise BadInput(f"a file of the inference log at {url} is broken ({error}); move it away.") from error
-    return table.sort_by([("time", "ascending"), ("camera", "ascending"), ("frame_id", "ascending")])
+    return _once(table.sort_by([(name, "ascending") for name in (*IDENTITY, "image")]))  # nulls sort last
+
+
+def _once(table: pa.Table) -> pa.Table:
+    """The first of the rows that agree in their identity; they follow each other."""
+    rows = table.num_rows
+    if rows < 2:
+        return table
+    columns = [table.column(name) for name in IDENTITY]
+    repeats = reduce(pc.and_, (pc.equal(column.slice(1), column.slice(0, rows - 1)) for column in columns))
+    return table.filter(pa.chunked_array([[True], *pc.invert(repeats).chunks]))
 
 
 def _may_hold(path: str, since: datetime | None, until: datetime | None) -> bool:

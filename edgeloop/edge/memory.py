@@ -10,15 +10,18 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
 from edgeloop.artifact import Artifact
-from edgeloop.edge import log
 from edgeloop.edge.detector import Detector
+from edgeloop.edge.log_schema import InferenceRecord
 from edgeloop.edge.machine import peak_memory_mb
 from edgeloop.edge.runtime import RuntimeName, open_runtime
+from edgeloop.edge.segments import DeviceLog
 from edgeloop.errors import BadInput, EdgeloopError
 
 FRAMES = 20
@@ -27,9 +30,9 @@ PACKAGES = Path(__file__).resolve().parents[2]
 
 
 def measure_memory(artifact: Artifact, runtime: RuntimeName, threads: int = 1, batch: int = 1) -> float:
-    """Peak resident set in MB of a fresh process that loads the artifact and detects on 20 batches of 1280x720 noise.
+    """Peak resident set in MB of a fresh process that loads the artifact and logs 20 batches of 1280x720 noise.
 
-    It holds the device side with its log writer, and nothing else of this project.
+    It holds the device side with its log, and nothing else of this project.
 
     Raises:
         BadInput: the artifact does not run.
@@ -55,9 +58,13 @@ def main(arguments: list[str]) -> int:
     artifact = Artifact.from_document(json.load(sys.stdin), "stdin")
     detector = Detector(artifact, open_runtime(artifact.path, runtime, int(threads)), batch=int(batch))  # type: ignore[arg-type]
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    for _ in range(FRAMES):
-        found = detector.detect_batch([noise] * int(batch))
-    log.boxes_of(found)
+    with tempfile.TemporaryDirectory() as folder:
+        log = DeviceLog(Path(folder), "memory")
+        for number in range(FRAMES):
+            for found in detector.detect_batch([noise] * int(batch)):
+                moment = datetime.now(timezone.utc)
+                log.append(InferenceRecord(str(number), "noise", moment, artifact.id, found, artifact.thresholds))
+        log.close()
     sys.stdout.write(f"{peak_memory_mb()}\n")
     return 0
 
