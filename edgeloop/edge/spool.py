@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -27,6 +28,7 @@ from edgeloop.files import atomic_file, sync_folder
 SPOOL = "spool"  # in the device's folder
 LOG, FRAMES, FLAGS, PROTECTED = "log", "frames", "flags", ".protected"
 SLACK = 1 / 16  # of the budget that an eviction frees beyond the need, so that it comes seldom
+UNFINISHED_SECONDS = 60.0
 MTIME_SETTLES_SECONDS = 2.0  # a folder that changed just now may change again within its time stamp's resolution
 
 
@@ -152,9 +154,11 @@ class Spool:
         return removed
 
     def clear_unfinished(self) -> None:
-        """Remove what a killed writer left half-written. Only while nobody writes."""
+        """Remove what a killed writer left half-written; what is being written now is younger."""
         for path in self.folder.rglob(".*.tmp"):
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # finished meanwhile
+                if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
+                    path.unlink()
 
     def _evict(self, entry: Entry) -> None:
         if entry.rank == Rank.LOG:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -172,6 +173,34 @@ def test_newer_or_foreign_file_is_refused(tmp_path: Path, version: bytes | None)
     pq.write_table(pq.read_table(path, partitioning=None).replace_schema_metadata(metadata), path)
     with pytest.raises(BadInput, match="inference log version"):
         read_log(str(tmp_path))
+
+
+def test_a_row_delivered_twice_is_one_row(url: str) -> None:
+    """Two files with the same rows give them once; of two that differ in the image, the one that has it."""
+    records = [replace(record(n), image=None) for n in range(6)]
+    write(url, records, run="one")
+    write(url, [replace(one, image="frames/x.jpg", kept="flagged") for one in records[2:4]], run="two")
+    write(url, records[:3], run="three")
+    table = read_log(url)
+    assert table["frame_id"].to_pylist() == [one.frame_id for one in records]
+    assert table["kept"].to_pylist() == [None, None, "flagged", "flagged", None, None]
+
+
+def test_looks_that_differ_are_all_rows(url: str) -> None:
+    """The same frame by another camera, at another time or through another artifact is another row."""
+    one = record(1)
+    others = [replace(one, camera="cam2"), replace(one, artifact_id="b" * 12), replace(one, time=NOON), record(2)]
+    write(url, [one, *others])
+    assert len(read_log(url)) == 5
+
+
+def test_version_1_is_read(tmp_path: Path) -> None:
+    """A file from before `kept` reads with null in its place, beside files of today."""
+    path = Path(write(str(tmp_path), [record(0)], run="old").files[0])
+    old = pq.read_table(path, partitioning=None).drop_columns("kept")
+    pq.write_table(old.replace_schema_metadata({"edgeloop.inference_log": "1"}), path)
+    write(str(tmp_path), [replace(record(1), kept="every")], run="new")
+    assert read_log(str(tmp_path))["kept"].to_pylist() == [None, "every"]
 
 
 def test_run_id_tells_parts_apart() -> None:

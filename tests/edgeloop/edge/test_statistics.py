@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeloop.edge.statistics import measure
+from edgeloop.edge.statistics import SampledStatistics, measure
 
 TEXTURE = np.random.default_rng(0).integers(60, 200, (480, 640, 3), np.uint8)
 
@@ -39,3 +39,14 @@ def test_size_of_the_camera_matters_little() -> None:
     large = cv2.resize(small, (1280, 960), interpolation=cv2.INTER_LINEAR)
     assert measure(large).brightness == pytest.approx(measure(small).brightness, rel=0.02)
     assert measure(large).contrast == pytest.approx(measure(small).contrast, rel=0.1)
+
+
+def test_sampled_now_computed_later() -> None:
+    """The log's numbers are those of the frame as it was, bit for bit, though the camera has overwritten it."""
+    frame = TEXTURE.copy()
+    expected, later = measure(frame), SampledStatistics(frame)
+    frame[:] = 0
+    assert later.compute() == expected
+    assert (later.brightness, later.contrast, later.sharpness) == (
+        expected.brightness, expected.contrast, expected.sharpness,
+    )  # fmt: skip
