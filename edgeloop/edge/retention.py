@@ -133,6 +133,11 @@ class ImageKeeper:
         self._thread = threading.Thread(target=self._work, name="edgeloop-images", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Images that are not encoded yet."""
+        return len(self._coming)
+
     def offer(self, record: InferenceRecord, image: Image) -> InferenceRecord:
         """Decide about a frame; returns at once. Log what this returns.
 

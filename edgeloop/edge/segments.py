@@ -23,6 +23,7 @@ from edgeloop.errors import is_full_disk
 
 SEGMENTS = "segments"
 WAITING_ROWS = 4096  # in memory while the disk does not take them: about 2 minutes at 30 frames per second
+SAMPLES = 256  # 49 KB each: when the thread lags this far behind, the loop computes the numbers of an image itself
 LOOK_SECONDS = 0.05  # how often the thread takes up new rows: at 30 frames per second one or two
 RETRY_SECONDS = 1.0
 ROOM_BYTES = 16 * 2**20  # of images that make room for rows on a full disk
@@ -79,6 +80,8 @@ class DeviceLog:
                 self.lost += 1
                 return
             self.rows += 1
+            if len(self._new) >= SAMPLES:
+                record.inference.statistics.compute()
             self._new.append(record)
 
     def close(self) -> None:

@@ -1,0 +1,71 @@
+"""A million inferences through the device's log and into a store: memory, time and bytes.
+
+    python -m benchmarks.log_million [--rows N]
+
+Records with ten boxes each come as fast as the log takes them (a loop of 30 frames per second needs nine hours for as
+many), segments become Parquet, and an uploader brings them to a folder. The resident set is that of the whole process,
+as Linux counts its peak. Writes log_million.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.records import record
+from edgeloop.edge.machine import machine, peak_memory_mb
+from edgeloop.edge.segments import WAITING_ROWS, DeviceLog
+from edgeloop.edge.upload import Uploader
+from edgeloop.files import write_text
+from edgeloop.progress import bar
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        document = measure(Path(folder), asked.rows)
+    write_text(asked.out / "log_million.json", json.dumps(document, indent=2) + "\n")
+    print(json.dumps(document, indent=2))
+
+
+def measure(folder: Path, rows: int) -> dict[str, Any]:
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    log = DeviceLog(folder / "device", "million")
+    uploader = Uploader(folder / "device/spool", str(folder / "store"), budget_bytes=10**10)
+    uploader.start()
+    before, begin = peak_memory_mb(), time.monotonic()
+    for number in bar(range(rows), "rows", rows):
+        while log.waiting > WAITING_ROWS // 2:
+            time.sleep(0.001)
+        log.append(record(number, image))
+    log.close()
+    logged = time.monotonic() - begin
+    uploader.close(600)
+    files = sorted((folder / "store/log").glob("*/*/*.parquet"))
+    return {
+        "machine": machine(),
+        "rows": log.rows,
+        "lost": log.lost,
+        "in_store": sum(pq.read_metadata(file).num_rows for file in files),
+        "files": len(files),
+        "rows_per_second": round(rows / logged),
+        "peak_memory_mb_before": round(before, 1),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "bytes_a_row": round(sum(file.stat().st_size for file in files) / rows, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()
