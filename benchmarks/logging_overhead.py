@@ -159,9 +159,9 @@ def measure(artifact: Artifact, images: list[Image], rounds: int) -> list[dict[s
 
 
 def lanes_of(artifact: Artifact, runtime: Runtime, work: Path) -> list[Lane]:
-    off = Lane("detection alone", Detector(artifact, runtime, statistics=False), None)
+    off = Lane("detection alone", Detector(artifact, runtime, statistics="never"), None)
     return [off] + [
-        Lane(name, Detector(artifact, runtime), Logging.begin(work / str(number), policy))
+        Lane(name, Detector(artifact, runtime, statistics="later"), Logging.begin(work / str(number), policy))
         for number, (name, policy) in enumerate(POLICIES.items())
     ]
 

@@ -11,7 +11,7 @@ from edgeloop.boxes import Detections
 from edgeloop.edge.decode import Decoder
 from edgeloop.edge.frame import FrameBuffer, Geometry, Image, as_bgr
 from edgeloop.edge.runtime import Runtime
-from edgeloop.edge.statistics import UNMEASURED, ImageStatistics, SampledStatistics
+from edgeloop.edge.statistics import UNMEASURED, DeferredStatistics, ImageStatistics, When, measure
 from edgeloop.errors import BadInput
 
 LOG_FLOOR = 0.05  # what is logged: low enough to move thresholds later without running again
@@ -45,13 +45,13 @@ class Inference:
     Attributes:
         detections: down to the detector's floor, not to the artifact's thresholds.
         timing: without the image statistics, which belong to the log.
-        statistics: of the image; computed when first asked for.
+        statistics: of the image.
         width, height: of the image, pixels.
     """
 
     detections: Detections
     timing: Timing
-    statistics: ImageStatistics | SampledStatistics
+    statistics: ImageStatistics | DeferredStatistics
     width: int
     height: int
 
@@ -73,7 +73,7 @@ class Detector:
         *,
         multi_label: bool = False,
         batch: int = 1,
-        statistics: bool = True,
+        statistics: When = "now",
     ) -> None:
         """Prepare buffers and warm the runtime up.
 
@@ -83,7 +83,8 @@ class Detector:
             floor: detections at or below this score are dropped.
             multi_label: an anchor may answer for several classes, as Ultralytics does when it evaluates.
             batch: how many images `detect_batch` takes.
-            statistics: sample each image for the log; without, the statistics are NaN.
+            statistics: when the image is measured. "later" takes no time of the loop; the image is held until the
+                statistics are asked for and must not be written to before. "never" gives NaN.
 
         Raises:
             BadInput: the file takes another input size or batch, or its output does not fit the record.
@@ -134,5 +135,7 @@ class Detector:
             for detections, frame in zip(found, frames, strict=True)
         ]
 
-    def _look(self, frame: Image) -> ImageStatistics | SampledStatistics:
-        return SampledStatistics(frame) if self._statistics else UNMEASURED
+    def _look(self, frame: Image) -> ImageStatistics | DeferredStatistics:
+        if self._statistics == "now":
+            return measure(frame)
+        return DeferredStatistics(frame) if self._statistics == "later" else UNMEASURED

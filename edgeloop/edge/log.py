@@ -49,6 +49,7 @@ class LogWriter:
 
     def append(self, record: InferenceRecord) -> None:
         """Add a record; writes files when enough came together."""
+        record.inference.statistics.compute()  # an image that is still held is let go
         self._records.append(record)
         if len(self._records) >= self._rows_a_file:
             self.rotate()

@@ -23,7 +23,7 @@ from edgeloop.errors import is_full_disk
 
 SEGMENTS = "segments"
 WAITING_ROWS = 4096  # in memory while the disk does not take them: about 2 minutes at 30 frames per second
-SAMPLES = 256  # 49 KB each: when the thread lags this far behind, the loop computes the numbers of an image itself
+HELD_BYTES = 64 * 2**20  # of images to be measured; when the thread lags this far behind, the loop measures itself
 LOOK_SECONDS = 0.05  # how often the thread takes up new rows: at 30 frames per second one or two
 RETRY_SECONDS = 1.0
 ROOM_BYTES = 16 * 2**20  # of images that make room for rows on a full disk
@@ -64,6 +64,7 @@ class DeviceLog:
         self._new: deque[InferenceRecord] = deque()  # appended by the loop, taken by the thread
         self._rows: list[InferenceRecord] = []  # of the thread, not on the disk yet
         self._oldest = self._retry_at = 0.0
+        self._held = 0  # bytes of images, at most
         self._counting, self._closing = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="edgeloop-log", daemon=True)
         self._thread.start()
@@ -80,7 +81,8 @@ class DeviceLog:
                 self.lost += 1
                 return
             self.rows += 1
-            if len(self._new) >= SAMPLES:
+            self._held += 3 * record.inference.width * record.inference.height
+            if self._held > HELD_BYTES:
                 record.inference.statistics.compute()
             self._new.append(record)
 
@@ -104,7 +106,8 @@ class DeviceLog:
                 break
 
     def _take_up(self) -> None:
-        """Compute what the loop left to this thread: the numbers of the image, before its sample fills the memory."""
+        """Measure what the loop left to this thread, and let the images go."""
+        self._held = 0
         while self._new:
             record = self._new.popleft()
             record.inference.statistics.compute()

@@ -10,6 +10,7 @@ import pytest
 from edgeloop.artifact import Artifact
 from edgeloop.edge.detector import Detector
 from edgeloop.edge.runtime import RUNTIMES, RuntimeName, open_runtime
+from edgeloop.edge.statistics import When, measure
 from edgeloop.errors import BadInput
 
 Make = Callable[..., Artifact]
@@ -84,3 +85,19 @@ def test_wrong_number_of_images_is_refused(colour_artifact: Make) -> None:
     artifact = colour_artifact(64)
     with pytest.raises(BadInput, match="expected 1 images, came 2"):
         Detector(artifact, open_runtime(artifact.path, "onnxruntime")).detect_batch([with_square((0, 0, 0), 0, 0)] * 2)
+
+
+@pytest.mark.parametrize("when", ["now", "later"])
+def test_statistics_are_of_the_image_whenever_they_are_computed(colour_artifact: Make, when: When) -> None:
+    """Measured in the loop or after it, the numbers are the image's."""
+    artifact = colour_artifact()
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    detector = Detector(artifact, open_runtime(artifact.path, "onnxruntime"), statistics=when)
+    assert detector.detect(image).statistics.compute() == measure(image)
+
+
+def test_statistics_that_nobody_needs_are_not_made(colour_artifact: Make) -> None:
+    """They are NaN then, which no reader takes for a measurement."""
+    artifact = colour_artifact()
+    detector = Detector(artifact, open_runtime(artifact.path, "onnxruntime"), statistics="never")
+    assert np.isnan(detector.detect(np.zeros((8, 8, 3), np.uint8)).statistics.brightness)

@@ -201,7 +201,7 @@ def test_waiting_rows_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_an_unfit_row_costs_only_itself(tmp_path: Path) -> None:
     """A row that does not fit the schema is counted as lost; its neighbours are written."""
     good = rows(4)
-    bad = replace(good[1], inference=replace(good[1].inference, width="wide"))  # type: ignore[arg-type]
+    bad = replace(good[1], artifact_id=7)  # type: ignore[arg-type]
     log = DeviceLog(tmp_path, "run")
     for one in (good[0], bad, good[2], good[3]):
         log.append(one)

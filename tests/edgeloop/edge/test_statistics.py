@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeloop.edge.statistics import SampledStatistics, measure
+from edgeloop.edge.statistics import DeferredStatistics, measure
 
 TEXTURE = np.random.default_rng(0).integers(60, 200, (480, 640, 3), np.uint8)
 
@@ -41,12 +43,12 @@ def test_size_of_the_camera_matters_little() -> None:
     assert measure(large).contrast == pytest.approx(measure(small).contrast, rel=0.1)
 
 
-def test_sampled_now_computed_later() -> None:
-    """The log's numbers are those of the frame as it was, bit for bit, though the camera has overwritten it."""
+def test_deferred_numbers_are_the_same() -> None:
+    """What the log's thread computes is what the loop would have, and the image is let go."""
     frame = TEXTURE.copy()
-    expected, later = measure(frame), SampledStatistics(frame)
-    frame[:] = 0
+    later, image = DeferredStatistics(frame), weakref.ref(frame)
+    expected = measure(frame)
     assert later.compute() == expected
-    assert (later.brightness, later.contrast, later.sharpness) == (
-        expected.brightness, expected.contrast, expected.sharpness,
-    )  # fmt: skip
+    assert (later.brightness, later.contrast, later.sharpness) == tuple(vars(expected).values())
+    del frame
+    assert image() is None

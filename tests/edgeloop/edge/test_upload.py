@@ -112,10 +112,13 @@ def test_the_log_is_readable_in_the_store(tmp_path: Path, store: str) -> None:
 
 def test_files_that_come_later_are_uploaded(tmp_path: Path, store: str) -> None:
     """The uploader runs for as long as the agent does."""
-    uploader = Uploader(tmp_path, store, budget_bytes=BUDGET)
+    spool, elsewhere = tmp_path / "spool", tmp_path / "elsewhere"
+    uploader = Uploader(spool, store, budget_bytes=BUDGET)
     uploader.start()
-    wait_for(lambda: uploader.status().files == 0)
-    expected = filled(tmp_path)
+    expected = filled(elsewhere)
+    for key in expected:
+        (spool / key).parent.mkdir(parents=True)
+        (elsewhere / key).rename(spool / key)
     wait_for(lambda: uploader.status().uploaded == 3)
     uploader.close()
     assert content_of(store) == expected
@@ -180,7 +183,7 @@ def test_flags_and_rows_go_before_images(tmp_path: Path, outage: type[SimulatedO
     Spool(tmp_path).protect("cc33")
     filled(tmp_path)
     upload(tmp_path, "outage://store")
-    order = [path.split("store/")[1] for path in outage.writes]
+    order = [path.split("store/")[1].replace("/.", "/").removesuffix(".tmp") for path in outage.writes]
     assert [path.split("/")[0] for path in order[:2]] == ["flags", "log"]
     assert order[2] == "frames/cc/cc33.jpg"
 
