@@ -93,20 +93,20 @@ def kill_loop(folder: Path, kills: int, seed: int) -> KillReport:
     """Kill that many lives of one device, let the last one end, and look at the store."""
     rng = random.Random(seed)
     promised = [killed_life(folder, life, rng.uniform(*SECONDS_TO_LIVE)) for life in bar(range(kills), "kills", kills)]
-    start(folder, None).wait(NEVER_KILLED_SECONDS)
+    with start(folder, None) as last:
+        last.wait(NEVER_KILLED_SECONDS)
     return look(folder, promised)
 
 
 def killed_life(folder: Path, life: int, seconds: float) -> int:
     """One life; returns how many rows it had said to be flushed when it was killed."""
-    victim = start(folder, life)
-    assert victim.stdout is not None
-    said = [int(victim.stdout.readline())]
-    killer = threading.Timer(seconds, victim.kill)
-    killer.start()
-    said += [int(line) for line in victim.stdout if line.endswith(b"\n")]
-    killer.join()
-    victim.wait()
+    with start(folder, life) as victim:
+        assert victim.stdout is not None
+        said = [int(victim.stdout.readline())]
+        killer = threading.Timer(seconds, victim.kill)
+        killer.start()
+        said += [int(line) for line in victim.stdout if line.endswith(b"\n")]
+        killer.join()
     return said[-1]
 
 

@@ -175,7 +175,9 @@ class ImageKeeper:
         if (self.spool.folder / image_key(frame_id)).exists():
             self.spool.protect(frame_id)
             return True
-        return frame_id in self._kept if record is None else self._save_flagged(record, content)
+        if frame_id in self._kept or record is None:
+            return frame_id in self._kept
+        return self._save_flagged(record, content)
 
     def close(self) -> None:
         """Write what waits and end the thread."""

@@ -129,13 +129,17 @@ def test_a_flag_protects_a_kept_image(tmp_path: Path) -> None:
     assert spool.evicted.images == 5 - len(keys(tmp_path))
 
 
-def test_a_flag_knows_an_image_that_was_uploaded(tmp_path: Path) -> None:
-    """What the uploader took away is in the store, not gone."""
-    keeper = ImageKeeper(tmp_path, policy(keep_all=True), BUDGET)
+@pytest.mark.parametrize("recent", [0, 5])
+def test_a_flag_knows_an_image_that_was_uploaded(tmp_path: Path, recent: int) -> None:
+    """What the uploader took away is in the store, not gone; it is not kept a second time."""
+    amended: list[InferenceRecord] = []
+    keeper = ImageKeeper(tmp_path, policy(keep_all=True, recent=recent), BUDGET, amended.append)
     one = keeper.offer(frame(0), TEXTURE)
     keeper.close()
     Spool(tmp_path / "spool").remove(str(one.image))
     assert keeper.flag(one.frame_id)
+    assert not keys(tmp_path)
+    assert not amended
 
 
 def test_images_stay_within_their_budget(tmp_path: Path) -> None:
