@@ -19,7 +19,7 @@ from pydantic import Field
 from edgeloop.edge.frame import Image, as_bgr
 from edgeloop.edge.log_schema import InferenceRecord, KeptBecause
 from edgeloop.edge.spool import FRAMES, SPOOL, Spool
-from edgeloop.errors import EdgeloopError, is_full_disk
+from edgeloop.errors import is_full_disk
 from edgeloop.files import atomic_file
 from edgeloop.record import Record
 
@@ -202,9 +202,9 @@ class ImageKeeper:
             begin = time.monotonic()
             try:
                 self._keep(offered.record, encode(offered.image))
-            except (EdgeloopError, cv2.error) as problem:
+            except Exception as problem:  # whatever it is, the thread must go on and the live line must say so
                 self.dropped += 1
-                self.error = f"the frame {offered.record.frame_id} cannot be encoded ({problem})."
+                self.error = f"the image of {offered.record.frame_id} cannot be kept ({problem})."
             now = time.monotonic()
             self._rest_until = now + (now - begin)
 

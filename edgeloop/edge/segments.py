@@ -14,6 +14,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+import cv2
 import pyarrow as pa
 
 from edgeloop.edge.log_schema import InferenceRecord, to_table
@@ -37,7 +38,8 @@ class DeviceLog:
         rows: appended so far.
         flushed: of them, on the disk: the first `flushed` rows survive whatever ends the process.
         lost: rows that the disk did not take in time, or that do not fit the schema.
-        torn: segments found with an end that cannot be read: a power cut while it was being written.
+        torn: segments found with an end that cannot be read: a power cut while it was being written. One that holds
+            what is no log at all stays in the folder as `.broken`.
         error: one sentence while something is wrong, else None.
     """
 
@@ -110,7 +112,12 @@ class DeviceLog:
         self._held = 0
         while self._new:
             record = self._new.popleft()
-            record.inference.statistics.compute()
+            try:
+                record.inference.statistics.compute()
+            except cv2.error as problem:
+                self.lost += 1
+                self.error = f"the frame {record.frame_id} cannot be measured ({problem})."
+                continue
             if not self._rows:
                 self._oldest = time.monotonic()
             self._rows.append(record)
@@ -132,10 +139,9 @@ class DeviceLog:
                 self._full.append(self._open.close())
                 self._open = None
             self._convert()
-        except OSError as problem:
-            self.error = (
-                f"the log cannot be written ({problem.strerror or problem}); {self.waiting} rows wait in memory."
-            )
+        except Exception as problem:  # whatever it is, the thread must go on and the live line must say so
+            reason = getattr(problem, "strerror", None) or problem
+            self.error = f"the log cannot be written ({reason}); {self.waiting} rows wait in memory."
             self._retry_at = time.monotonic() + RETRY_SECONDS
             if is_full_disk(problem):
                 self._make_room()
@@ -174,8 +180,13 @@ class DeviceLog:
 
     def _convert(self) -> None:
         while self._full:
-            self.torn += segment_to_parquet(self._full[0], self._spool.folder)
-            self._full[0].unlink()
+            path = self._full[0]
+            try:
+                self.torn += segment_to_parquet(path, self._spool.folder)
+                path.unlink()
+            except (pa.ArrowException, ValueError, KeyError):  # written by another edgeloop, or by a disk that fails
+                self.torn += 1
+                path.rename(path.with_suffix(".broken"))
             self._full.pop(0)
 
     def _make_room(self) -> None:

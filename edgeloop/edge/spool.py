@@ -119,9 +119,14 @@ class Spool:
 
     def remove(self, key: str) -> None:
         """Remove a file, and its protection."""
-        (self.folder / key).unlink(missing_ok=True)
+        path = self.folder / key
+        path.unlink(missing_ok=True)
         if key.startswith(f"{FRAMES}/"):
-            (self.folder / PROTECTED / Path(key).stem).unlink(missing_ok=True)
+            (self.folder / PROTECTED / path.stem).unlink(missing_ok=True)
+            return
+        for folder in list(path.parents)[: TOPS[key.split("/", 1)[0]][0]]:  # or a year leaves 365 folders to look into
+            with suppress(OSError):  # not empty
+                folder.rmdir()
 
     def protect(self, frame_id: str) -> None:
         """Let the image of a frame stay longest, now or when it comes."""
@@ -202,22 +207,27 @@ def _folders(top: Path, depth: int) -> list[Path]:
     """The folders `depth` levels below `top`."""
     level = [top] if top.is_dir() else []
     for _ in range(depth):
-        level = [path for folder in level for path in sorted(folder.iterdir()) if path.is_dir()]
+        level = [path for folder in level for path in _children(folder) if path.is_dir()]
     return level
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:  # removed meanwhile, because it was empty
+        return []
 
 
 def _list(path: Path, known: dict[str, tuple[int, float]]) -> dict[str, tuple[int, float]]:
     """Size and time of each file; complete files never change, so a known name is not looked at again."""
     found = {}
-    with os.scandir(path) as listing:
+    with suppress(FileNotFoundError), os.scandir(path) as listing:
         for item in listing:
-            if item.name.startswith("."):
-                continue
-            try:
-                facts = None if item.name in known else item.stat()
-            except FileNotFoundError:
-                continue  # uploaded or evicted meanwhile
-            found[item.name] = known[item.name] if facts is None else (facts.st_size, facts.st_mtime)
+            if item.name in known:
+                found[item.name] = known[item.name]
+            elif not item.name.startswith("."):
+                with suppress(FileNotFoundError):  # uploaded or evicted meanwhile
+                    found[item.name] = item.stat().st_size, item.stat().st_mtime
     return found
 
 
@@ -231,7 +241,14 @@ def _rows(path: Path) -> int:
 def put_by_content(spool: Path, folder: str, suffix: str, content: bytes) -> str:
     """Write a file named by its content, whole or not at all; returns its key. The same content is one file."""
     key = f"{folder}/{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
-    with atomic_file(spool / key) as temporary:
-        temporary.write_bytes(content)
-    sync_folder((spool / key).parent)
+    try:
+        _put(spool / key, content)
+    except FileNotFoundError:  # the folder was removed, because it was empty, just when this came
+        _put(spool / key, content)
     return key
+
+
+def _put(path: Path, content: bytes) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+    sync_folder(path.parent)

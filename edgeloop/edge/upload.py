@@ -114,7 +114,10 @@ class Uploader:
 
     def _watch(self) -> None:
         while True:
-            self._spool.trim(self._budget, spare=self._sending)
+            try:
+                self._spool.trim(self._budget, spare=self._sending)
+            except OSError as problem:
+                self._last_error = f"the spool cannot be kept within its budget ({problem})"
             if self._closing.wait(POLL_SECONDS):
                 return
 
@@ -137,7 +140,12 @@ class Uploader:
     def _round(self) -> bool:
         """Send for some seconds; False when the store failed. The file it failed at goes last the next time."""
         end = time.monotonic() + ROUND_SECONDS
-        for entry in sorted(self._spool.entries(), key=self._turn):
+        try:
+            entries = sorted(self._spool.entries(), key=self._turn)
+        except OSError as problem:
+            self._last_error = f"the spool cannot be read ({problem})"
+            return False
+        for entry in entries:
             if time.monotonic() > min(end, self._deadline):
                 break
             try:

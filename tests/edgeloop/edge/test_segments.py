@@ -23,6 +23,7 @@ from edgeloop.edge.log import read_log
 from edgeloop.edge.log_schema import LOG_SCHEMA, SCHEMA_VERSION, VERSION_KEY, InferenceRecord, to_table
 from edgeloop.edge.segment import Segment, read_segment, segment_to_parquet
 from edgeloop.edge.segments import DeviceLog, to_batch
+from edgeloop.edge.statistics import DeferredStatistics
 
 GREY = np.full((48, 64, 3), 90, np.uint8)
 
@@ -129,6 +130,30 @@ def test_a_segment_without_rows_is_taken_away(tmp_path: Path, content: bytes) ->
     assert log.error is None
     assert len(log_of(tmp_path)) == 1
     assert not list((tmp_path / "segments").iterdir())
+
+
+def test_a_segment_that_is_no_log_stops_nothing(tmp_path: Path) -> None:
+    """A stream of other columns is put aside, counted, and the log goes on."""
+    (tmp_path / "segments").mkdir()
+    other = pa.record_batch({"x": [1, 2]})
+    path = tmp_path / "segments/old-000000.arrow"
+    path.write_bytes(bytes(other.schema.serialize()) + bytes(other.serialize()))
+    log = DeviceLog(tmp_path, "run")
+    log.append(rows(1)[0])
+    log.close()
+    assert (log.torn, log.error, log.lost) == (1, None, 0)
+    assert [one.name for one in (tmp_path / "segments").iterdir()] == ["old-000000.broken"]
+    assert len(log_of(tmp_path)) == 1
+
+
+def test_a_frame_that_cannot_be_measured_costs_only_itself(tmp_path: Path) -> None:
+    """An image of no pixels is counted as lost, and the thread goes on."""
+    log = DeviceLog(tmp_path, "run")
+    empty = DeferredStatistics(np.zeros((0, 0, 3), np.uint8))
+    log.append(replace(rows(1)[0], inference=replace(rows(1)[0].inference, statistics=empty)))
+    log.append(rows(2)[1])
+    log.close()
+    assert (log.flushed, log.lost) == (1, 1)
 
 
 def test_the_same_segment_gives_the_same_files(tmp_path: Path) -> None:

@@ -109,6 +109,19 @@ def test_trim_keeps_the_budget(tmp_path_factory: pytest.TempPathFactory, sizes: 
         assert spool.totals().bytes <= max(budget, sizes[0])
 
 
+def test_empty_folders_do_not_pile_up(tmp_path: Path) -> None:
+    """A day's folder goes with its last file, and comes back when a file does."""
+    spool = Spool(tmp_path)
+    one, two = parquet(tmp_path, 1), parquet(tmp_path, 2)
+    spool.remove(one)
+    assert (tmp_path / LOG_FOLDER).is_dir()
+    spool.remove(two)
+    assert not list((tmp_path / LOG).glob("date=*"))
+    assert spool.totals().files == 0
+    parquet(tmp_path, 3)
+    assert spool.totals().files == 1
+
+
 def test_trim_of_images_leaves_rows(tmp_path: Path) -> None:
     """The images' own budget does not count or touch the log."""
     parquet(tmp_path, 1000)
