@@ -125,6 +125,7 @@ class DeviceLog:
     def _is_due(self) -> bool:
         now = time.monotonic()
         late = bool(self._rows) and now - self._oldest >= self._flush_seconds / 2
+        late = late or len(self._rows) >= WAITING_ROWS // 4
         return now >= self._retry_at and (late or bool(self._full) or self._is_complete(now))
 
     def _is_complete(self, now: float) -> bool:

@@ -135,7 +135,7 @@ def test_a_segment_without_rows_is_taken_away(tmp_path: Path, content: bytes) ->
 def test_a_segment_that_is_no_log_stops_nothing(tmp_path: Path) -> None:
     """A stream of other columns is put aside, counted, and the log goes on."""
     (tmp_path / "segments").mkdir()
-    other = pa.record_batch({"x": [1, 2]})
+    other = pa.RecordBatch.from_pydict({"x": [1, 2]})
     path = tmp_path / "segments/old-000000.arrow"
     path.write_bytes(bytes(other.schema.serialize()) + bytes(other.serialize()))
     log = DeviceLog(tmp_path, "run")
