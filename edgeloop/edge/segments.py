@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -182,19 +183,25 @@ class DeviceLog:
     def _convert(self) -> None:
         while self._full:
             path = self._full[0]
+            if not path.exists():  # somebody has taken it away
+                self.torn += 1
+                self._full.pop(0)
+                continue
             try:
                 self.torn += segment_to_parquet(path, self._spool.folder)
                 path.unlink()
-            except (pa.ArrowException, ValueError, KeyError):  # written by another edgeloop, or by a disk that fails
+            except NO_LOG:  # written by another edgeloop, or by a disk that fails
                 self.torn += 1
                 path.rename(path.with_suffix(".broken"))
             self._full.pop(0)
 
     def _make_room(self) -> None:
         """Images give way to rows."""
-        self._spool.trim(max(self._spool.totals((FRAMES,)).bytes - ROOM_BYTES, 0), (FRAMES,))
+        with suppress(OSError):  # what cannot be removed makes no room; the log's error stands
+            self._spool.trim(max(self._spool.totals((FRAMES,)).bytes - ROOM_BYTES, 0), (FRAMES,))
 
 
+NO_LOG = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, KeyError)
 UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError)
 
 
