@@ -31,6 +31,7 @@ from benchmarks.records import record
 from edgeloop.edge.log import IDENTITY, read_log
 from edgeloop.edge.retention import ImageKeeper, Retention
 from edgeloop.edge.segments import DeviceLog
+from edgeloop.edge.spool import Spool
 from edgeloop.edge.upload import Uploader
 from edgeloop.files import write_text
 from edgeloop.progress import bar
@@ -53,7 +54,7 @@ class KillReport:
         images: in the store.
         broken_images: of them, not whole.
         misnamed: log files whose name is not their content's.
-        left: files on the device after the last life.
+        left: segments, and files waiting for upload, after the last life.
     """
 
     kills: int
@@ -159,7 +160,7 @@ def look(folder: Path, promised: Iterable[int]) -> KillReport:
         images=len(images),
         broken_images=sum(cv2.imread(str(image)) is None for image in images),
         misnamed=sum(hashlib.sha256(file.read_bytes()).hexdigest()[:16] != file.stem for file in files),
-        left=sum(path.is_file() and not path.name.startswith(".") for path in device.rglob("*")),
+        left=len(list((device / "segments").iterdir())) + Spool(device / "spool").totals().files,
     )
 
 

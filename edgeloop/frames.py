@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 Split = Literal["train", "val", "audit"]
+Named = Literal["content", "device"]
 SPLITS: tuple[Split, ...] = ("train", "val", "audit")
 
 
@@ -30,11 +31,13 @@ class Frame:
     """One photograph.
 
     Attributes:
-        frame_id: first 16 hexadecimal digits of the SHA-256 of the file's bytes; equal content, equal id.
+        frame_id: first 16 hexadecimal digits of the SHA-256 of the file's bytes; equal content, equal id. Where `named`
+            says so, a device chose it before there was a file.
         image: the file.
         width, height: pixels.
         camera: which camera took it; "unknown" when nothing says.
         time: when it was taken, UTC.
+        named: what `frame_id` is made from: the file's content, or, on a device, the frame before it became a file.
     """
 
     frame_id: str
@@ -43,6 +46,11 @@ class Frame:
     height: int
     camera: str
     time: datetime
+    named: Named = "content"
+
+    def is_content(self, content: bytes) -> bool:
+        """Whether these may be the bytes of the file; of a name that a device chose there is nothing to tell by."""
+        return self.named == "device" or frame_id(content) == self.frame_id
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,8 @@ def queue_tasks(selection: Selection, log: pa.Table, images: dict[str, Path]) ->
 
 
 def _frame(row: dict[str, object], image: Path) -> Frame:
-    return Frame(image=image, **{name: row[name] for name in ("frame_id", "width", "height", "camera", "time")})  # type: ignore[arg-type]
+    facts = {name: row[name] for name in ("frame_id", "width", "height", "camera", "time")}
+    return Frame(image=image, named="device" if row.get("kept") else "content", **facts)  # type: ignore[arg-type]
 
 
 def _prelabels(row: dict[str, object]) -> tuple[PreLabel, ...]:

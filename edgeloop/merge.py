@@ -16,7 +16,7 @@ from edgeloop.files import atomic_directory, write_text
 from edgeloop.formats import yolo
 from edgeloop.formats.assemble import join_copies
 from edgeloop.formats.findings import printable
-from edgeloop.frames import SPLITS, Label, LabelledFrame, Split
+from edgeloop.frames import SPLITS, Frame, Label, LabelledFrame, Split
 from edgeloop.lock import exclusive
 from edgeloop.manifest import MANIFEST_NAME, Row, has_manifest, read_manifest, state_of, write_manifest
 from edgeloop.progress import bar
@@ -52,11 +52,11 @@ class MergeReport(Record):
 
 @dataclass(frozen=True)
 class Change:
-    """A frame to write: its row, its label file's text, and the image to copy (None when it is there already)."""
+    """A frame to write: its row, its label file's text, and the photograph to copy (None when it is there already)."""
 
     row: Row
     text: str
-    image: Path | None
+    photo: Frame | None
 
 
 @contextmanager
@@ -189,7 +189,7 @@ def _addition(frame: LabelledFrame, side: Split) -> Change:
         sha256="",  # known when the file is copied
         label_sha256=_digest(text),
     )
-    return Change(row, text, photo.image)
+    return Change(row, text, photo)
 
 
 def _update(frame: LabelledFrame, row: Row) -> Change | None:
@@ -210,7 +210,7 @@ def _digest(text: str) -> str:
 
 def _write(data: Path, rows: dict[str, Row], changes: list[Change], names: Sequence[str]) -> None:
     """Build the new folder beside the old one, unchanged files as hard links, and swap the two."""
-    written = {change.row.frame_id for change in changes if change.image is None}
+    written = {change.row.frame_id for change in changes if change.photo is None}
     with atomic_directory(data) as new:
         for row in bar(rows.values(), "keeping frames", len(rows)):
             _link(data / row.file, new / row.file)
@@ -218,7 +218,7 @@ def _write(data: Path, rows: dict[str, Row], changes: list[Change], names: Seque
                 _link(data / row.label_file, new / row.label_file)
         after = dict(rows)
         for change in bar(changes, "writing frames", len(changes)):
-            row = _add(change, new) if change.image else change.row
+            row = _add(change, change.photo, new) if change.photo else change.row
             _create(new / row.label_file).write_text(change.text, encoding="ascii")
             after[row.frame_id] = row
         sides = {"train", "val"} | {row.split for row in after.values()}  # Ultralytics asks for train and val
@@ -226,13 +226,13 @@ def _write(data: Path, rows: dict[str, Row], changes: list[Change], names: Seque
         write_manifest(new, after.values())
 
 
-def _add(change: Change, new: Path) -> Row:
+def _add(change: Change, photo: Frame, new: Path) -> Row:
     """Copy an image and make sure that it is still the one that was read."""
-    image = change.image or Path()
-    content = image.read_bytes()
+    content = photo.image.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    if digest[:16] != change.row.frame_id:
-        raise BadInput(f"{printable(image)} changed while it was taken in; ingest again when nobody writes there.")
+    if not photo.is_content(content):
+        place = printable(photo.image)
+        raise BadInput(f"{place} changed while it was taken in; ingest again when nobody writes there.")
     _create(new / change.row.file).write_bytes(content)
     return replace(change.row, sha256=digest)
 

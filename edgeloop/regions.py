@@ -74,7 +74,7 @@ def task_json(task: QueueTask, image: str, names: Sequence[str]) -> dict[str, An
     dumped = task.model_dump(mode="json")
     facts = {**{key: dumped["frame"][key] for key in FRAME_FACTS}, **{key: dumped[key] for key in TASK_FACTS}}
     return {
-        "data": {IMAGE: image, "frame_id": frame.frame_id, **facts},
+        "data": {IMAGE: image, "frame_id": frame.frame_id, "named": frame.named, **facts},
         "predictions": [{"model_version": MODEL_VERSION, "score": task.score, "result": regions}],
     }
 
@@ -91,7 +91,8 @@ def from_data(data: Mapping[str, Any], folder: Path) -> QueueTask:
     if not re.fullmatch(r"[0-9a-f]{16}", str(data["frame_id"])):
         raise BadInput(f"its frame_id is {data['frame_id']!r}; expected 16 hexadecimal digits, restore them there.")
     image = folder / f"{data['frame_id']}{Path(str(data.get(IMAGE))).suffix}"
-    frame = {"frame_id": data["frame_id"], "image": image, **{key: data[key] for key in FRAME_FACTS}}
+    named = data.get("named", "content")  # of tasks before devices named frames
+    frame = {"frame_id": data["frame_id"], "image": image, "named": named, **{key: data[key] for key in FRAME_FACTS}}
     try:
         return QueueTask.model_validate({"frame": frame, **{key: data[key] for key in TASK_FACTS}})
     except ValidationError as error:

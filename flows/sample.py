@@ -34,7 +34,7 @@ def sample(
     watched = watch(champion(config), config, since, until)
     if watched is None:
         return None
-    known = known_frames(current_version(config), labels_status(config))
+    known = known_frames(current_version(config), labels_status(config), config.workspace.store)
     selection = choose_frames(watched.window, watched.artifact, known, config)
     push_labels(selection, watched.window, watched.artifact, config)
     return selection

@@ -22,7 +22,7 @@ from pydantic import Field
 from edgeloop.config import Config
 from edgeloop.errors import BadInput
 from edgeloop.files import atomic_file
-from edgeloop.frames import Frame, LabelledFrame, frame_id
+from edgeloop.frames import Frame, LabelledFrame
 from edgeloop.labelling import Answer, PullReport, PushReport, QueueStatus, QueueTask, Reply, check_names, collect
 from edgeloop.lock import exclusive
 from edgeloop.progress import bar
@@ -289,7 +289,7 @@ class LabelStudioQueue:
         if not image.is_file():
             address = next(task.data[IMAGE] for task in changed if task.data.get("frame_id") == key)
             content = self._serve(partial(self._download, address))
-            if frame_id(content) != key:
+            if not labelled.frame.is_content(content):
                 raise BadInput(f"{self.name} shows another image for frame {key}; delete that task and push again.")
             with atomic_file(image) as temporary:
                 temporary.write_bytes(content)

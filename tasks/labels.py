@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -96,15 +98,18 @@ def find_images(selection: Selection, log: pa.Table, store: str, folder: Path) -
     Raises:
         BadInput: an image is missing or is not the one that was logged.
     """
-    logged = dict(zip(log.column("frame_id").to_pylist(), log.column("image").to_pylist(), strict=True))
-    wanted = [chosen.frame_id for chosen in selection.frames if logged.get(chosen.frame_id)]
+    rows = log.select(["frame_id", "image", "kept"]).to_pylist()
+    logged = {row["frame_id"]: row for row in rows if row["image"]}
+    wanted = [chosen.frame_id for chosen in selection.frames if chosen.frame_id in logged]
     return {key: _image(key, logged[key], store, folder) for key in bar(wanted, "frames", len(wanted))}
 
 
-def _image(key: str, image: str, store: str, folder: Path) -> Path:
+def _image(key: str, row: Mapping[str, Any], store: str, folder: Path) -> Path:
+    image = row["image"]
     place = image if "://" in image or Path(image).is_absolute() else f"{store.rstrip('/')}/{image}"
     content = _read(key, place)
-    if frame_id(content) != key:
+    named_by_content = row["kept"] is None  # a device names a frame before it becomes a file
+    if named_by_content and frame_id(content) != key:
         raise BadInput(f"{place} is not the image of frame {key}: its content has changed. Restore it or choose again.")
     if "://" not in place:
         return Path(place)

@@ -7,6 +7,7 @@ from datetime import datetime
 from edgeloop.artifact import Artifact
 from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion, load_labels
+from edgeloop.edge.flags import read_flags
 from edgeloop.labelling import QueueStatus
 from edgeloop.log_slice import LogSlice
 from edgeloop.selection import Known
@@ -44,10 +45,14 @@ def watch(
 
 
 @stage(cache=False)
-def known_frames(version: DatasetVersion, queue: QueueStatus) -> Known:
-    """What sampling must know: boxes per class to learn from, and the frames that are labelled or queued already."""
+def known_frames(version: DatasetVersion, queue: QueueStatus, store: str) -> Known:
+    """What sampling must know: boxes per class to learn from, frames that are labelled or queued, operators' flags.
+
+    Of two flags on one frame the later one counts.
+    """
     labelled = [frame.frame.frame_id for frame in load_labels(version.root)]
     return Known(
         training_boxes=tuple(version.boxes["train"][name] for name in version.names),
         taken=(*labelled, *queue.frame_ids),
+        flags=tuple({flag.frame_id: flag.kind for flag in read_flags(store)}.items()),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -59,8 +60,9 @@ class MjpegCamera:
     `unplug` cuts the connections and refuses new ones, `plug` listens again at the same address.
     """
 
-    def __init__(self, rate: float = 60.0, side: int = 64) -> None:
-        self.rate, self.side = rate, side
+    def __init__(self, rate: float = 60.0, side: int = 64, frames: Sequence[bytes] = ()) -> None:
+        """Listen. `frames` are JPEGs to send over and over; numbered pictures without them."""
+        self.rate, self.side, self.frames = rate, side, frames
         self.sent = 0
         self._server: ThreadingHTTPServer | None = None
         self._stop = threading.Event()
@@ -71,6 +73,12 @@ class MjpegCamera:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/stream.mjpg"
+
+    def next_frame(self) -> bytes:
+        self.sent += 1
+        if self.frames:
+            return self.frames[self.sent % len(self.frames)]
+        return cv2.imencode(".jpg", picture(self.sent, self.side))[1].tobytes()
 
     def plug(self) -> None:
         self._stop = threading.Event()
@@ -96,9 +104,10 @@ class _MjpegHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         try:
-            while not self.stop.wait(1 / self.camera.rate):
-                self.camera.sent += 1
-                content = cv2.imencode(".jpg", picture(self.camera.sent, self.camera.side))[1].tobytes()
+            due = time.monotonic()
+            while not self.stop.wait(max(due - time.monotonic(), 0)):
+                due += 1 / self.camera.rate
+                content = self.camera.next_frame()
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(content)}\r\n\r\n"
                 self.wfile.write(head.encode() + content + b"\r\n")
         except OSError:

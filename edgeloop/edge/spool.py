@@ -159,8 +159,13 @@ class Spool:
         return removed
 
     def clear_unfinished(self) -> None:
-        """Remove what a killed writer left half-written; what is being written now is younger."""
-        for path in self.folder.rglob(".*.tmp"):
+        """Remove what killed writers left: half-written files, and marks of images that never came or have gone.
+
+        What is being written now is younger, and stays.
+        """
+        images = {path.stem for path in self.folder.glob(f"{FRAMES}/*/[!.]*")}
+        marks = [path for path in self.folder.glob(f"{PROTECTED}/*") if path.name not in images]
+        for path in [*self.folder.rglob(".*.tmp"), *marks]:
             with suppress(FileNotFoundError):  # finished meanwhile
                 if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
                     path.unlink()

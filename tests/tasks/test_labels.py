@@ -12,12 +12,14 @@ import pytest
 
 from edgeloop.artifact import Artifact
 from edgeloop.config import Config
+from edgeloop.dataset import load_labels
 from edgeloop.errors import BadInput
 from edgeloop.file_queue import SIMULATED, FileQueue
 from edgeloop.formats.yolo import label_text, yaml_text
 from edgeloop.frames import Label, frame_id
 from edgeloop.labelling import Answer, PushReport
 from edgeloop.log_slice import LogSlice
+from edgeloop.merge import merge
 from edgeloop.selection import Selected, Selection
 from tasks.labels import acknowledge_labels, labels_status, open_queue, pull_labels, push_labels, simulate_labels
 from tests.logs import START, logged_frame, table_of, write_log
@@ -142,6 +144,24 @@ def test_changed_image_is_refused(bench: Bench) -> None:
     with pytest.raises(BadInput, match="content has changed"):
         bench.push()
     assert labels_status.fn(bench.config).total == 0
+
+
+def test_frames_that_a_device_named_become_data(bench: Bench) -> None:
+    """A device names a frame before it becomes a JPEG: the id is not the content's, yet the label arrives."""
+    named = "0123456789abcdef"
+    image = bench.config.root / "var/store/frames/01" / f"{named}.jpg"
+    image.parent.mkdir()
+    image.write_bytes(cv2.imencode(".jpg", np.full((320, 320, 3), 90, np.uint8))[1].tobytes())
+    row = logged_frame(named, START + timedelta(seconds=90), [], f"frames/01/{named}.jpg") | {"kept": "every"}
+    write_log(table_of([row]), bench.config.root / "var" / "log")
+    chosen = Selected(frame_id=named, stratum="uncertain", score=0.1, reason="test")
+    bench.selection = bench.selection.model_copy(update={"frames": (chosen,)})
+    bench.push()
+    bench.queue.answer(Answer(frame_id=named, labels=(TRUE,), labeler="maria"))
+    data = bench.config.root / "data"
+    merge(data, pull_labels.fn(bench.config).frames, NAMES)
+    (labelled,) = load_labels(data)
+    assert (labelled.frame.frame_id, len(labelled.labels)) == (named, 1)
 
 
 def test_missing_image_is_refused(bench: Bench) -> None:

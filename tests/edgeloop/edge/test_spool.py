@@ -132,11 +132,15 @@ def test_trim_of_images_leaves_rows(tmp_path: Path) -> None:
 
 
 def test_unfinished_files_of_a_killed_run_go(tmp_path: Path) -> None:
-    """Half-written files that nobody writes any more are removed; the one being written is not."""
+    """Half-written files and marks without an image are removed; what is being written now is not."""
+    key, spool, names = image(tmp_path, "aa11"), Spool(tmp_path), ("aa11", "aa22", "aa33")
+    for name in names:
+        spool.protect(name)
     old, new = tmp_path / FRAMES / "aa/.x.jpg.1.tmp", tmp_path / FRAMES / "aa/.y.jpg.2.tmp"
-    old.parent.mkdir(parents=True)
-    old.write_bytes(b"0")
-    new.write_bytes(b"0")
-    os.utime(old, (time.time() - 3600,) * 2)
-    Spool(tmp_path).clear_unfinished()
-    assert (old.exists(), new.exists()) == (False, True)
+    marks = [tmp_path / ".protected" / name for name in names]
+    for path in (old, new):
+        path.write_bytes(b"0")
+    for path in (old, *marks[:2]):
+        os.utime(path, (time.time() - 3600,) * 2)
+    spool.clear_unfinished()
+    assert [path.exists() for path in (tmp_path / key, *marks, old, new)] == [True, True, False, True, False, True]
