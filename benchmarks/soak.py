@@ -46,6 +46,7 @@ RATE = 30.0
 LOOK_SECONDS = 1.0
 SEEING = 0.05  # confidence: the checkpoint is no detector of these defects, but it sees something on most frames
 MEMORY_GROWTH_MB = 50.0  # from the warm process to the end
+TIMELINE = ("second", "fps", "dropped", "loop_p99_ms", "memory_mb", "spool_bytes", "artifact_id")
 FRAMES_KEPT_UP = 0.98  # of what the camera sent while it was plugged in and the process lived
 
 
@@ -221,6 +222,7 @@ def soak(work: Path, checkpoint: Path, seconds: float) -> dict[str, Any]:
         "questions": judge(device, code),
         "numbers": numbers(device),
         "events": device.events,
+        "every_ten_seconds": [{name: one[name] for name in TIMELINE} for one in device.samples[::10]],
         "history": [event.model_dump(mode="json") for event in folder.state().history],
     }
 

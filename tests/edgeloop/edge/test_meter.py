@@ -58,3 +58,19 @@ def test_exposition_is_what_prometheus_reads() -> None:
     for field, (kind, _) in SERIES.items():
         assert f"edgeloop_{field}{'_total' if kind == 'counter' else ''}" in samples
     assert all(line.startswith(("#", "edgeloop_")) for line in text.splitlines())
+
+
+def test_live_line_says_what_people_look_for() -> None:
+    """Frames per second, p99, dropped, queue, disk, the model; and what is wrong, only while it is."""
+    line = a_status(fps=29.96, dropped=3, spool_files=2, spool_bytes=5_000_000, disk_free_bytes=7 * 10**9).line()
+    for part in (
+        "30.0 FPS",
+        "p99 9.0 ms",
+        "dropped 3",
+        "queue 2 files 5.0 MB",
+        "disk 7.0 GB free",
+        "model aaaaaaaaaaaa",
+    ):
+        assert part in line
+    assert a_status(problems=("the store is away",)).line() == a_status().line() + " | the store is away"
+    assert "p99 - ms" in a_status(loop_p99_ms=None).line()
