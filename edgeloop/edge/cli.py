@@ -34,7 +34,7 @@ def run(
     max_p99_ms: Annotated[float | None, typer.Option(min=0.1, help="Image to boxes, of a new artifact.")] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
     show_window: Annotated[bool, typer.Option("--show", help="An annotated window.")] = False,
-    save_video: Annotated[Path | None, typer.Option(help="An annotated MP4.")] = None,
+    save_video: Annotated[Path | None, typer.Option(help="An annotated MP4, 30 frames a second.")] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Detect on a source, log every frame, and bring log and images to the store. SIGTERM drains."""
