@@ -71,6 +71,9 @@ def precision_table(candidate: Candidate) -> Table:
     for runtime in dict.fromkeys(report.runtime for report in candidate.benchmarks):
         timed = [_benchmark(candidate, one, runtime) for one in ordered]
         _latency_rows(made, runtime, [report for report in timed if report])
+    sizes = [report.size_mb for report in (_any(candidate, one) for one in ordered) if report]
+    if len(sizes) > 1:
+        made.add_row("size MB", *(f"{size:.2f}" for size in sizes), f"{sizes[0] / sizes[1]:.2f}x smaller")
     return made
 
 
@@ -79,9 +82,13 @@ def _latency_rows(made: Table, runtime: str, reports: list[BenchmarkReport]) -> 
         return
     for name in ("p50", "p99"):
         values = [getattr(report.total, name) for report in reports]
-        made.add_row(f"{runtime} {name} ms", *(f"{v:.2f}" for v in values), f"{values[0] / values[1]:.2f}x faster")
-    sizes = [report.size_mb for report in reports]
-    made.add_row("size MB", *(f"{size:.2f}" for size in sizes), f"{sizes[0] / sizes[1]:.2f}x smaller")
+        ratio = values[0] / values[1]
+        said = f"{ratio:.2f}x faster" if ratio >= 1 else f"{1 / ratio:.2f}x slower"
+        made.add_row(f"{runtime} {name} ms", *(f"{v:.2f}" for v in values), said)
+
+
+def _any(candidate: Candidate, artifact_id: str) -> BenchmarkReport | None:
+    return next((one for one in candidate.benchmarks if one.artifact_id == artifact_id), None)
 
 
 def _benchmark(candidate: Candidate, artifact_id: str, runtime: str) -> BenchmarkReport | None:
