@@ -15,7 +15,7 @@ test: check      ## check, then everything against real servers, a real browser 
 	@$(RUN) pytest -m "integration or demo or browser" --durations=15
 
 check: setup     ## format, lint, types, layers, fast tests: under two minutes
-	@$(RUN) ruff format --check . && $(RUN) ruff check . && $(RUN) mypy && $(RUN) lint-imports && $(RUN) pytest -q -m "not integration and not demo and not browser"
+	@$(RUN) ruff format --check . && $(RUN) ruff check . && $(RUN) mypy && $(RUN) lint-imports && $(RUN) pytest -q -n 2 --dist loadfile -m "not integration and not demo and not browser"
 
 up: setup        ## start the local stack: Prefect, MLflow, workers, Label Studio when it is configured
 	@$(RUN) edgeloop up

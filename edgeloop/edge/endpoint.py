@@ -10,8 +10,10 @@ from __future__ import annotations
 import hmac
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,6 +24,7 @@ from edgeloop.edge.metrics import CONTENT_TYPE, exposition
 from edgeloop.errors import BadInput
 
 LARGEST_BODY = 4096  # bytes; a flag has about 60
+LINGER_SECONDS, LINGER_BYTES = 1.0, 2**18  # of a request that was refused
 PATIENCE_SECONDS = 5.0  # for a client that says nothing
 POLL_SECONDS = 0.1  # how soon `close` is noticed
 JSON = "application/json"
@@ -171,6 +174,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         self.close_connection = True  # what is left of the body would be read as a request
         self._answer((status, JSON, json.dumps({"error": reason}, ensure_ascii=False)))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Take what still comes, for a moment: closing on unread bytes resets the connection, answer and all."""
+        self.connection.settimeout(LINGER_SECONDS)
+        left = LINGER_BYTES
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while left > 0 and (chunk := self.connection.recv(min(left, 4096))):
+                left -= len(chunk)
 
     def _answer(self, answer: Answer) -> None:
         status, kind, body = answer

@@ -93,7 +93,7 @@ def test_what_is_no_flag_is_refused(line: Line, body: str, code: int) -> None:
 def test_a_body_without_a_length_is_refused(line: Line) -> None:
     """A chunked body could be endless: 411."""
     connection = http.client.HTTPConnection(line.endpoint.address, timeout=10)
-    connection.request("POST", "/flags", iter([WORD.encode()]), KNOWN)
+    connection.request("POST", "/flags", iter([WORD.encode()] * 20), KNOWN)
     assert connection.getresponse().status == 411
 
 
