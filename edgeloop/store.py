@@ -17,13 +17,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 from edgeloop.errors import BadInput
 from edgeloop.files import atomic_file
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.assemble import require_images
 from edgeloop.formats.findings import Finding, warning
 from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_content
 from edgeloop.progress import bar
 from edgeloop.record import Record
 
-FRAMES = "frames"
+FRAMES, LOG, FLAGS = "frames", "log", "flags"  # what a store holds
 
 
 class RegisterReport(Record):
@@ -49,7 +49,7 @@ class FrameStore:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._files, self._root = _open(url)
+        self._files, self._root = open_store(url)
         self._known: dict[str, str] | None = None
         self._claim = threading.Lock()
 
@@ -60,7 +60,7 @@ class FrameStore:
 
     def put(self, frame_id: str, suffix: str, content: bytes) -> bool:
         """Store the bytes of a frame; False when they were there already. Any thread may call it."""
-        key = f"{self._root}/{FRAMES}/{frame_id[:2]}/{frame_id}{suffix}"
+        key = f"{self._root}/{frame_key(frame_id, suffix)}"
         with self._claim:
             if self._index().setdefault(frame_id, key) is not key:
                 return False
@@ -102,12 +102,22 @@ class FrameStore:
         return self._known
 
 
-def _open(url: str) -> tuple[Any, str]:
+def frame_key(frame_id: str, suffix: str = ".jpg") -> str:
+    """Where the image of a frame lies below a store, and below a device's spool."""
+    return f"{FRAMES}/{frame_id[:2]}/{frame_id}{suffix}"
+
+
+def open_store(url: str) -> tuple[Any, str]:
+    """The file system of an fsspec URL, and the path in it without a slash at its end.
+
+    Raises:
+        BadInput: the URL is of a kind that this installation cannot open.
+    """
     try:
         files, root = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise BadInput(f"the store {url!r} cannot be opened ({error}); expected a folder or an fsspec URL.") from error
-    return files, root.rstrip("/")
+    return files, str(root).rstrip("/")
 
 
 def register(folder: Path, url: str) -> RegisterReport:
@@ -116,9 +126,7 @@ def register(folder: Path, url: str) -> RegisterReport:
     Raises:
         BadInput: no such folder, no image in it, or a store that cannot be opened.
     """
-    paths = list(images_below(folder)) if folder.is_dir() else []
-    if not paths:
-        raise BadInput(f"{folder} holds no frames: expected a folder with .jpg, .png, .bmp, .webp or .tif files.")
+    paths = require_images(folder)
     store = FrameStore(url)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         done = list(bar(pool.map(lambda path: _register(store, path), paths), "registering frames", len(paths)))

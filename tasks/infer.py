@@ -23,10 +23,8 @@ from edgeloop.frames import frame_id
 from edgeloop.measures import Latency
 from edgeloop.progress import bar
 from edgeloop.record import Record
-from edgeloop.store import FrameStore
+from edgeloop.store import LOG, FrameStore
 from tasks.stage import stage
-
-LOG = "log"  # the log's folder in the store
 
 
 class InferenceRun(Record):

@@ -11,10 +11,9 @@ from edgeloop.edge.flags import read_flags
 from edgeloop.labelling import QueueStatus
 from edgeloop.log_slice import LogSlice
 from edgeloop.selection import Known
+from edgeloop.store import LOG
 from edgeloop.watched import Watched, as_utc, reference_end
 from tasks.stage import stage
-
-LOG = "log"  # the log's folder in the store
 
 
 @stage(cache=False)

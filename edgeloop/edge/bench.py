@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from edgeloop.artifact import Artifact, load_artifact
+from edgeloop.artifact import Artifact
 from edgeloop.card import DeviceProfile, load_profile
 from edgeloop.edge.benchmark import benchmark
 from edgeloop.edge.frame import Image, decode_image
 from edgeloop.edge.runtime import RUNTIMES, RuntimeName, Settings, installed, load
 from edgeloop.errors import BadInput, EdgeloopError
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.assemble import require_images
 from edgeloop.measures import BenchmarkReport
 from edgeloop.output import say
 from edgeloop.tables import table
@@ -65,15 +65,6 @@ def _reason(artifact: Artifact, name: RuntimeName, settings: Settings) -> str | 
     return None
 
 
-def open_artifact(path: Path) -> Artifact:
-    """The artifact at `path`, its ONNX file or the record beside it.
-
-    Raises:
-        BadInput: it has no record, or its content is another.
-    """
-    return load_artifact(path.with_suffix("") if path.suffix == ".json" else path)
-
-
 def profile_for(named: Path | None, runtime: str, threads: int | None, frames: int | None) -> DeviceProfile:
     """The device profile of a file, or one of this machine, with what was asked for instead.
 
@@ -113,9 +104,7 @@ def load_images(folder: Path) -> list[Image]:
     Raises:
         BadInput: no such folder, no image in it, or a chosen one cannot be read.
     """
-    paths = list(images_below(folder)) if folder.is_dir() else []
-    if not paths:
-        raise BadInput(f"{folder} holds no frames: expected a folder with .jpg, .png, .bmp, .webp or .tif files.")
+    paths = require_images(folder)
     step = max(len(paths) / IMAGES, 1)
     chosen = [paths[int(index * step)] for index in range(min(len(paths), IMAGES))]
     return [decode_image(path.read_bytes(), str(path)) for path in chosen]

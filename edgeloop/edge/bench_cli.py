@@ -32,9 +32,10 @@ def bench(
 ) -> None:
     """Latency of an artifact on this machine, image to boxes: all runtimes in turns in one run; * is the fastest."""
     from edgeloop.edge import bench as work
+    from edgeloop.edge.model import read_artifact
     from edgeloop.output import show
 
-    artifact = work.open_artifact(model)
+    artifact = read_artifact(model)
     profile = work.profile_for(device, runtime, threads, frames)
     batches = work.read_batches(batch)
     pictures = work.load_images(images) if images else work.draw_images()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,6 @@ DEVICE = Path("var/device")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 Device = Annotated[Path, typer.Option(help="Folder for what must outlive the process: log, images, spool.")]
 KEEP = "Images to keep: all, none, every=30, uncertain, audit=0.01; several with commas. Flagged ones are kept always."
-Kind = Literal["false-positive", "missed"]
 
 
 @app.command()
@@ -66,6 +65,6 @@ def flag(
     """Record that the detector was wrong about a frame; its image is kept when the device still has it."""
     from edgeloop.edge.flags import flag_now, write_flag
 
-    word = flag_now(frame, cast("Kind", kind))
+    word = flag_now(frame, kind)
     key = write_flag(device_folder, word)
     show(word, [f"{key} waits for the store."], as_json=as_json)

@@ -15,9 +15,10 @@ from typing import Literal, get_args
 import fsspec
 from pydantic import AwareDatetime, Field
 
-from edgeloop.edge.spool import FLAGS, PROTECTED, SPOOL, Spool, put_by_content
+from edgeloop.edge.spool import PROTECTED, SPOOL, Spool, put_by_content
 from edgeloop.errors import BadInput
 from edgeloop.record import Record
+from edgeloop.store import FLAGS, open_store
 
 FlagKind = Literal["false-positive", "missed"]
 FLAG_KINDS: tuple[FlagKind, ...] = get_args(FlagKind)
@@ -88,13 +89,8 @@ def read_flags(store: str) -> list[Flag]:
     Raises:
         BadInput: the URL cannot be opened, or a file holds no flag.
     """
-    try:
-        files, root = fsspec.core.url_to_fs(store)
-    except (ImportError, ValueError) as error:
-        raise BadInput(
-            f"the store {store!r} cannot be opened ({error}); expected a folder or an fsspec URL."
-        ) from error
-    return sorted(_parse(files, f"{str(root).rstrip('/')}/{FLAGS}"), key=lambda flag: flag.time)
+    files, root = open_store(store)
+    return sorted(_parse(files, f"{root}/{FLAGS}"), key=lambda flag: flag.time)
 
 
 def _parse(files: fsspec.AbstractFileSystem, folder: str) -> Iterator[Flag]:

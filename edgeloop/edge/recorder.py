@@ -10,11 +10,12 @@ from typing import Any
 from edgeloop.edge.flags import Flag, Requests, write_flag
 from edgeloop.edge.frame import Image
 from edgeloop.edge.log_schema import InferenceRecord
-from edgeloop.edge.retention import ImageKeeper, Retention, image_key
+from edgeloop.edge.retention import ImageKeeper, Retention
 from edgeloop.edge.segments import DeviceLog
 from edgeloop.edge.spool import SPOOL
 from edgeloop.edge.upload import Uploader
 from edgeloop.errors import BadInput, is_full_disk
+from edgeloop.store import frame_key
 
 LOOK_SECONDS = 1.0  # how soon an image that another process asked for is kept
 IMAGES_SHARE = 0.9  # of the budget: rows and flags need the rest
@@ -105,6 +106,6 @@ class Recorder:
 
     def _keep(self, frame_id: str) -> bool:
         kept = self.keeper.flag(frame_id)
-        if not (self._device / SPOOL / image_key(frame_id)).exists():
+        if not (self._device / SPOOL / frame_key(frame_id)).exists():
             self._requests.withdraw(frame_id)  # in the store already, still in memory, or gone
         return kept

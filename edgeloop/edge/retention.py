@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,15 +18,15 @@ from pydantic import Field
 
 from edgeloop.edge.frame import Image, as_bgr
 from edgeloop.edge.log_schema import InferenceRecord, KeptBecause
-from edgeloop.edge.spool import FRAMES, SPOOL, Spool
+from edgeloop.edge.spool import SPOOL, Entry, Spool
 from edgeloop.errors import is_full_disk
 from edgeloop.files import atomic_file
 from edgeloop.record import Record
+from edgeloop.store import FRAMES, frame_key
 
 QUEUED_IMAGES = 8  # decoded, waiting for the encoder: 50 MB of 1080p
 JPEG_QUALITY = 90
 KEPT_IDS = 10_000  # remembered, so that a flag knows an image that is in the store already
-ROOM_BYTES = 16 * 2**20
 
 
 class Retention(Record):
@@ -152,7 +152,7 @@ class ImageKeeper:
         if because is None and not self._has_time_for_recent():
             return record
         if because is not None:
-            record = replace(record, image=image_key(record.frame_id), kept=because)
+            record = replace(record, image=frame_key(record.frame_id), kept=because)
         with self._lock:
             self._coming[record.frame_id] = False
         try:
@@ -172,7 +172,7 @@ class ImageKeeper:
                 self._coming[frame_id] = True
                 return True
             record, content = self._recent.get(frame_id, (None, b""))
-        if (self.spool.folder / image_key(frame_id)).exists():
+        if (self.spool.folder / frame_key(frame_id)).exists():
             self.spool.protect(frame_id)
             return True
         if frame_id in self._kept or record is None:
@@ -223,7 +223,7 @@ class ImageKeeper:
             self._save_flagged(record, content)
 
     def _save_flagged(self, record: InferenceRecord, content: bytes) -> bool:
-        flagged = replace(record, image=image_key(record.frame_id), kept="flagged")
+        flagged = replace(record, image=frame_key(record.frame_id), kept="flagged")
         saved = self._save(flagged, content)
         if saved and self._amend is not None:
             self._amend(flagged)
@@ -234,14 +234,14 @@ class ImageKeeper:
         try:
             if record.kept in ("audit", "flagged"):
                 self.spool.protect(record.frame_id)
-            with atomic_file(self.spool.folder / image_key(record.frame_id)) as temporary:
+            with atomic_file(self.spool.folder / frame_key(record.frame_id)) as temporary:
                 temporary.write_bytes(content)
             self._weigh(len(content))
         except OSError as problem:
             self.dropped += 1
             self.error = f"images cannot be written ({problem.strerror or problem})."
             if is_full_disk(problem):
-                self._trim(max(self.spool.totals((FRAMES,)).bytes - ROOM_BYTES, 0))
+                self._forget(self.spool.make_room())
             return False
         self.written += 1
         self.error = None
@@ -256,18 +256,12 @@ class ImageKeeper:
         self._unweighed += size
         if self._unweighed >= self._budget // 64:
             self._unweighed = 0
-            self._trim(self._budget - self._budget // 64)
+            self._forget(self.spool.trim(self._budget - self._budget // 64, (FRAMES,)))
 
-    def _trim(self, budget_bytes: int) -> None:
-        evicted = self.spool.trim(budget_bytes, (FRAMES,))
+    def _forget(self, evicted: Sequence[Entry]) -> None:
         with self._lock:
             for entry in evicted:
                 self._kept.pop(Path(entry.key).stem, None)
-
-
-def image_key(frame_id: str) -> str:
-    """Where the image of a frame lies below the spool and below the store, as FrameStore names it."""
-    return f"{FRAMES}/{frame_id[:2]}/{frame_id}.jpg"
 
 
 def encode(image: Image) -> bytes:

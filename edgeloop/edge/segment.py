@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from edgeloop.edge.log_schema import LOG_SCHEMA, partition
-from edgeloop.edge.spool import LOG, put_by_content
+from edgeloop.edge.spool import put_by_content
 from edgeloop.files import sync_folder
+from edgeloop.store import LOG
 
 
 class Segment:
@@ -70,13 +71,14 @@ def read_segment(path: Path) -> tuple[pa.Table, bool]:
     """
     content = path.read_bytes()
     batches: list[pa.RecordBatch] = []
+    torn = False
     try:
         for batch in pa.ipc.open_stream(content):
             batch.validate(full=True)
             batches.append(batch)
     except (pa.ArrowInvalid, OSError):  # what follows the last whole batch was never flushed
-        return pa.Table.from_batches(batches, batches[0].schema if batches else LOG_SCHEMA), bool(content)
-    return pa.Table.from_batches(batches, batches[0].schema if batches else LOG_SCHEMA), False
+        torn = bool(content)
+    return pa.Table.from_batches(batches, batches[0].schema if batches else LOG_SCHEMA), torn
 
 
 def segment_to_parquet(path: Path, spool: Path) -> bool:

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from edgeloop.edge.log_schema import InferenceRecord, to_table
 from edgeloop.edge.segment import Segment, segment_to_parquet
-from edgeloop.edge.spool import FRAMES, SPOOL, Spool
+from edgeloop.edge.spool import SPOOL, Spool
 from edgeloop.errors import is_full_disk
 
 SEGMENTS = "segments"
@@ -28,7 +28,6 @@ WAITING_ROWS = 4096  # in memory while the disk does not take them: about 2 minu
 HELD_BYTES = 64 * 2**20  # of images to be measured; when the thread lags this far behind, the loop measures itself
 LOOK_SECONDS = 0.05  # how often the thread takes up new rows: at 30 frames per second one or two
 RETRY_SECONDS = 1.0
-ROOM_BYTES = 16 * 2**20  # of images that make room for rows on a full disk
 LAST_ATTEMPTS = 3  # when the log closes on a disk that refuses
 
 
@@ -198,7 +197,7 @@ class DeviceLog:
     def _make_room(self) -> None:
         """Images give way to rows."""
         with suppress(OSError):  # what cannot be removed makes no room; the log's error stands
-            self._spool.trim(max(self._spool.totals((FRAMES,)).bytes - ROOM_BYTES, 0), (FRAMES,))
+            self._spool.make_room()
 
 
 NO_LOG = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, KeyError)

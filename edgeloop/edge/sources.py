@@ -13,7 +13,7 @@ import cv2
 
 from edgeloop.edge.frame import Image, decode_image
 from edgeloop.errors import BadInput
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.assemble import require_images
 from edgeloop.formats.images import MAXIMUM_BYTES, SUFFIXES
 from edgeloop.formats.names import UNKNOWN_CAMERA, camera_and_time
 from edgeloop.frames import frame_id
@@ -215,9 +215,7 @@ def list_frames(stream: Path) -> list[Path]:
     """
     images = stream / "images"
     folder = images if images.is_dir() else stream
-    found = [stream] if stream.is_file() else list(images_below(folder)) if folder.is_dir() else []
-    if not found:
-        raise BadInput(f"{stream} holds no frames: expected a folder with .jpg, .png, .bmp, .webp or .tif files.")
+    found = [stream] if stream.is_file() else require_images(folder)
     return sorted(found, key=lambda path: (camera_and_time(path)[1], path.name))
 
 

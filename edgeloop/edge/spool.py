@@ -24,9 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgeloop.files import atomic_file, sync_folder
+from edgeloop.store import FLAGS, FRAMES, LOG
 
 SPOOL = "spool"  # in the device's folder
-LOG, FRAMES, FLAGS, PROTECTED = "log", "frames", "flags", ".protected"
+PROTECTED = ".protected"
+ROOM_BYTES = 16 * 2**20  # of images that give way on a full disk
 SLACK = 1 / 16  # of the budget that an eviction frees beyond the need, so that it comes seldom
 UNFINISHED_SECONDS = 60.0
 MTIME_SETTLES_SECONDS = 2.0  # a folder that changed just now may change again within its time stamp's resolution
@@ -157,6 +159,10 @@ class Spool:
             removed.append(entry)
             excess -= entry.size
         return removed
+
+    def make_room(self) -> list[Entry]:
+        """Remove the first images that may go, because the disk is full; returns them."""
+        return self.trim(max(self.totals((FRAMES,)).bytes - ROOM_BYTES, 0), (FRAMES,))
 
     def clear_unfinished(self) -> None:
         """Remove what killed writers left: half-written files, and marks of images that never came or have gone.

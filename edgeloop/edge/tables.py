@@ -5,18 +5,18 @@ from __future__ import annotations
 from rich.table import Table
 
 from edgeloop.edge.meter import AgentStatus
+from edgeloop.tables import table
 
 
 def status_table(status: AgentStatus) -> Table:
     """How a run ended."""
-    table = Table(title=f"{status.source}: {status.frames} frames, model {status.artifact_id} in {status.runtime}")
-    table.add_column("what")
-    table.add_column("how many", justify="right")
+    title = f"{status.source}: {status.frames} frames, model {status.artifact_id} in {status.runtime}"
+    made = table(title, "what", "how many")
     for name, value in _rows(status):
-        table.add_row(name, value)
+        made.add_row(name, value)
     for problem in status.problems:
-        table.add_row("problem", problem)
-    return table
+        made.add_row("problem", problem)
+    return made
 
 
 def _rows(status: AgentStatus) -> list[tuple[str, str]]:

@@ -11,9 +11,9 @@ from pathlib import Path
 import fsspec
 
 from edgeloop.edge.log import put
-from edgeloop.edge.spool import FRAMES, Entry, Rank, Spool
-from edgeloop.errors import BadInput
+from edgeloop.edge.spool import Entry, Rank, Spool
 from edgeloop.record import Record
+from edgeloop.store import FRAMES, open_store
 
 ORDER = {Rank.FLAG: 0, Rank.LOG: 1, Rank.PROTECTED_IMAGE: 2, Rank.IMAGE: 3}  # what is uploaded first
 ROUND_SECONDS = 5.0  # then the spool is listed again, and new log files overtake old images
@@ -71,7 +71,7 @@ class Uploader:
             BadInput: the URL is of a kind that this installation cannot open.
         """
         self._spool, self._budget, self._retry_seconds = Spool(spool), budget_bytes, retry_seconds
-        self._store = None if store is None else _open(store)
+        self._store = None if store is None else open_store(store)
         self._closing = threading.Event()
         self._deadline = float("inf")
         self._uploaded, self._uploaded_bytes = 0, 0
@@ -187,11 +187,3 @@ def _holds(files: fsspec.AbstractFileSystem, path: str, entry: Entry) -> bool:
     except FileNotFoundError:
         return False
     return size == entry.size or entry.key.startswith(f"{FRAMES}/")
-
-
-def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    try:
-        files, root = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise BadInput(f"the store {url!r} cannot be opened ({error}); expected a folder or an fsspec URL.") from error
-    return files, str(root).rstrip("/")

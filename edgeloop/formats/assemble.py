@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeloop.boxes import iou_matrix
+from edgeloop.errors import BadInput
 from edgeloop.formats.findings import Finding, Kind, ReadReport, refuse_errors, warning
 from edgeloop.formats.images import SUFFIXES, ImageFacts, inspect_all
 from edgeloop.formats.names import camera_and_time
@@ -170,3 +171,15 @@ def files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
 def images_below(folder: Path) -> Iterator[Path]:
     """Image files in `folder`, sorted, through symbolic links."""
     return files_below(folder, SUFFIXES)
+
+
+def require_images(folder: Path) -> list[Path]:
+    """The same, at least one.
+
+    Raises:
+        BadInput: no such folder, or no image in it.
+    """
+    found = list(images_below(folder)) if folder.is_dir() else []
+    if not found:
+        raise BadInput(f"{folder} holds no frames: expected a folder with .jpg, .png, .bmp, .webp or .tif files.")
+    return found

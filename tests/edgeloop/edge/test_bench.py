@@ -20,10 +20,10 @@ from edgeloop.edge.bench import (
     bench_table,
     draw_images,
     load_images,
-    open_artifact,
     profile_for,
     read_batches,
 )
+from edgeloop.edge.model import read_artifact
 from edgeloop.errors import BadInput
 from tests.tasks.test_benchmark import write_images
 
@@ -101,11 +101,11 @@ def test_batches_that_are_none_are_refused(text: str) -> None:
 def test_artifact_by_its_file_or_its_record(colour_artifact: Make, tmp_path: Path) -> None:
     """Both names lead to the same artifact; a file without a record is refused."""
     artifact = colour_artifact(64)
-    assert open_artifact(artifact.path) == open_artifact(artifact.sidecar) == artifact
+    assert read_artifact(artifact.path) == read_artifact(artifact.sidecar) == artifact
     alone = tmp_path / "alone.onnx"
     alone.write_bytes(artifact.path.read_bytes())
     with pytest.raises(BadInput, match="does not exist"):
-        open_artifact(alone)
+        read_artifact(alone)
 
 
 def test_drawn_images_are_always_the_same() -> None:

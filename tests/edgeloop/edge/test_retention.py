@@ -14,8 +14,9 @@ from benchmarks.records import record
 from edgeloop.boxes import Detections
 from edgeloop.edge import retention
 from edgeloop.edge.log_schema import InferenceRecord
-from edgeloop.edge.retention import Choice, ImageKeeper, Retention, image_key, in_audit
-from edgeloop.edge.spool import FRAMES, Spool
+from edgeloop.edge.retention import Choice, ImageKeeper, Retention, in_audit
+from edgeloop.edge.spool import Spool
+from edgeloop.store import FRAMES, frame_key
 from tests.edgeloop.edge.test_segments import no_file_over, wait_for
 
 BUDGET = 10**9
@@ -88,7 +89,7 @@ def test_kept_images_are_where_the_record_says(tmp_path: Path) -> None:
     assert (
         {one.image for one in records if one.image}
         == keys(tmp_path)
-        == {image_key(records[n].frame_id) for n in (0, 2)}
+        == {frame_key(records[n].frame_id) for n in (0, 2)}
     )
     shown = cv2.imread(str(tmp_path / "spool" / str(records[0].image)))
     assert np.abs(shown.astype(int) - image).mean() < 3
@@ -108,8 +109,8 @@ def test_a_flag_saves_a_recent_image(tmp_path: Path) -> None:
     assert keeper.flag(records[4].frame_id)
     assert not keeper.flag(records[0].frame_id)
     assert not keeper.flag("unknown")
-    assert keys(tmp_path) == {image_key(records[4].frame_id)}
-    assert amended == [replace(records[4], image=image_key(records[4].frame_id), kept="flagged")]
+    assert keys(tmp_path) == {frame_key(records[4].frame_id)}
+    assert amended == [replace(records[4], image=frame_key(records[4].frame_id), kept="flagged")]
     assert keeper.flag(records[4].frame_id)
     assert len(amended) == 1
     keeper.close()
@@ -125,7 +126,7 @@ def test_a_flag_protects_a_kept_image(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     size = spool.totals().bytes // 5
     spool.trim(4 * size)
-    assert {image_key(records[n].frame_id) for n in (0, 4)} < keys(tmp_path)
+    assert {frame_key(records[n].frame_id) for n in (0, 4)} < keys(tmp_path)
     assert spool.evicted.images == 5 - len(keys(tmp_path))
 
 

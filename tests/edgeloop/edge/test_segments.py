@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.records import record
 from edgeloop.boxes import Detections
-from edgeloop.edge import segments
+from edgeloop.edge import segments, spool
 from edgeloop.edge.log import read_log
 from edgeloop.edge.log_schema import LOG_SCHEMA, SCHEMA_VERSION, VERSION_KEY, InferenceRecord, to_table
 from edgeloop.edge.segment import Segment, read_segment, segment_to_parquet
@@ -202,7 +202,7 @@ def test_full_disk_takes_images_first(tmp_path: Path) -> None:
     """Images of the spool make room for rows."""
     image = tmp_path / "spool/frames/ab/abcd.jpg"
     image.parent.mkdir(parents=True)
-    image.write_bytes(b"0" * (segments.ROOM_BYTES + 1))
+    image.write_bytes(b"0" * (spool.ROOM_BYTES + 1))
     log = DeviceLog(tmp_path, "run", flush_seconds=0.05)
     with no_file_over(10):
         log.append(rows(1)[0])

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeloop.edge.spool import FLAGS, FRAMES, LOG, Evicted, Rank, Spool, put_by_content
+from edgeloop.edge.spool import Evicted, Rank, Spool, put_by_content
+from edgeloop.store import FLAGS, FRAMES, LOG
 
 LOG_FOLDER, FLAG_FOLDER = f"{LOG}/date=2026-03-01/camera=cam1", f"{FLAGS}/date=2026-03-01"
 
