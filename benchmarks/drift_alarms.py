@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def measure(memory: float, reference: int, name: str, streams: int, settings: Dr
     columns = windows = 0
     for seed in range(streams):
         before = synthetic_log(reference, 2 * seed, memory)
-        now = synthetic_log(600, 2 * seed + 1, memory, start=START + timedelta(days=1), **SHIFTS[name])
+        now = synthetic_log(600, 2 * seed + 1, memory, start=START + timedelta(days=1), **SHIFTS[name])  # type: ignore[arg-type]
         planned = plan(before, now, settings)
         independent = _without_blocks(before, now, settings) if name == "none" else planned
         columns += sum(len(comparison.limits) for comparison in planned.comparisons)
@@ -78,12 +79,12 @@ def measure(memory: float, reference: int, name: str, streams: int, settings: Dr
 
 def _without_blocks(before: object, now: object, settings: DriftSection) -> Plan:
     """The plan with a bootstrap that takes rows for independent."""
-    kept = drift_plan.block_length
-    drift_plan.block_length = lambda series: 1
+    kept = drift_plan.block_length  # type: ignore[attr-defined]
+    drift_plan.block_length = lambda series: 1  # type: ignore[attr-defined]
     try:
         return plan(before, now, settings)
     finally:
-        drift_plan.block_length = kept
+        drift_plan.block_length = kept  # type: ignore[attr-defined]
 
 
 def _with_limits(planned: Plan, limits: Mapping[str, float]) -> Plan:
@@ -99,7 +100,7 @@ def _alarms(planned: Plan, settings: DriftSection) -> list[int]:
     return [columns, sum(window.drifted for window in judged), int(verdict == "drift")]
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Rates in percent: of columns and windows that drift, and of logs of three windows that alarm."""
     kinds = list(rows[0]["limits"])
     head = ["shift", "memory", "reference", *(f"{kind}: columns, alarms" for kind in kinds)]

@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -163,7 +164,7 @@ def chance(frames: int, trials: int) -> dict[str, object]:
     }
 
 
-def table(rows: dict) -> str:
+def table(rows: dict[str, Any]) -> str:
     """Three small tables."""
     evaluators = rows["evaluators"]
     lines = [

@@ -149,7 +149,7 @@ def artifact(checkpoint: Path, side: int, paths: list[Path], work: Path) -> Arti
 def measure(artifact: Artifact, images: list[Image], rounds: int) -> list[dict[str, Any]]:
     """The rows of one input size; every loop runs in the same session."""
     with tempfile.TemporaryDirectory() as work:
-        runtime = open_runtime(artifact.path, "auto", THREADS, Path(work))
+        runtime = open_runtime(artifact.path, "auto", THREADS, cache=Path(work))
         lanes = lanes_of(artifact, runtime, Path(work))
         turns = [lanes[(start + offset) % len(lanes)] for start in range(rounds) for offset in range(len(lanes))]
         for lane in bar(turns, f"logging at {artifact.imgsz}", len(turns)):

@@ -38,6 +38,7 @@ class Frame:
         camera: which camera took it; "unknown" when nothing says.
         time: when it was taken, UTC.
         named: what `frame_id` is made from: the file's content, or, on a device, the frame before it became a file.
+        perceptual_hash: 64 bits that nearly equal pictures nearly share; None when nobody looked.
     """
 
     frame_id: str
@@ -47,6 +48,7 @@ class Frame:
     camera: str
     time: datetime
     named: Named = "content"
+    perceptual_hash: int | None = None
 
     def is_content(self, content: bytes) -> bool:
         """Whether these may be the bytes of the file; of a name that a device chose there is nothing to tell by."""

@@ -78,7 +78,9 @@ def assemble(listing: Listing, parse: Parse, inspect: Inspect = inspect_all) -> 
 
 def _labelled(entry: Entry, fact: ImageFacts, labels: list[Label], source: str) -> LabelledFrame:
     camera, time = camera_and_time(entry.image)
-    frame = Frame(fact.frame_id, entry.image, fact.width, fact.height, camera, time)
+    frame = Frame(
+        fact.frame_id, entry.image, fact.width, fact.height, camera, time, perceptual_hash=fact.perceptual_hash
+    )
     return LabelledFrame(frame, tuple(labels), entry.split, source)
 
 

@@ -27,11 +27,15 @@ _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG SOF0.
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """A decodable image: SHA-256 of its bytes, width and height in pixels as OpenCV decodes it (EXIF applied)."""
+    """A decodable image: SHA-256 of its bytes, width and height in pixels as OpenCV decodes it (EXIF applied).
+
+    `perceptual_hash` is 64 bits that nearly equal pictures nearly share; None when it was not decoded.
+    """
 
     sha256: str
     width: int
     height: int
+    perceptual_hash: int | None = None
 
     @property
     def frame_id(self) -> str:

@@ -1,0 +1,1 @@
+"""Side-by-side measurements; each writes a table and a JSON."""
