@@ -14,6 +14,7 @@ from edgeloop.edge.decode import MAXIMUM_DETECTIONS
 from edgeloop.edge.detector import Detector
 from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
 from edgeloop.files import sha256
+from models.byte_input import take_bytes
 
 pytestmark = pytest.mark.integration
 
@@ -95,24 +96,43 @@ def _liven(model: Any, images: list[np.ndarray], side: int, prior: float) -> Non
             branch[-1].bias.fill_(prior)
 
 
-@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
-def test_same_boxes_as_ultralytics(exported: Artifact, images: list[np.ndarray], runtime: RuntimeName) -> None:
-    """On every real image, each of Ultralytics' boxes is ours within a pixel and 0.001, and we have no other."""
+@pytest.fixture(scope="module")
+def expected(exported: Artifact, images: list[np.ndarray]) -> list[np.ndarray]:
+    """Ultralytics' rows (x1, y1, x2, y2, score, class) on every image."""
     from ultralytics import YOLO
 
     theirs = YOLO(exported.path, task="detect")
-    ours = Detector(exported, open_runtime(exported.path, runtime), floor=CONFIDENCE)
-    total = 0
-    for number, image in enumerate(images):
-        expected = theirs.predict(image, conf=CONFIDENCE, iou=IOU, imgsz=exported.imgsz, device="cpu", verbose=False)
-        rows = expected[0].boxes.data.numpy()
+    settings: dict[str, Any] = {"conf": CONFIDENCE, "iou": IOU, "imgsz": exported.imgsz, "device": "cpu"}
+    return [theirs.predict(image, verbose=False, **settings)[0].boxes.data.numpy() for image in images]
+
+
+@pytest.fixture(scope="module")
+def from_bytes(exported: Artifact) -> Artifact:
+    """The same detector exported to take the camera's bytes."""
+    path = exported.path.with_name("bytes.onnx")
+    path.write_bytes(take_bytes(exported.path.read_bytes()))
+    return exported.model_copy(update={"path": path, "sha256": sha256(path), "input": "uint8-nhwc"})
+
+
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
+@pytest.mark.parametrize("taken", ["exported", "from_bytes"])
+def test_same_boxes_as_ultralytics(
+    request: pytest.FixtureRequest,
+    images: list[np.ndarray],
+    expected: list[np.ndarray],
+    taken: str,
+    runtime: RuntimeName,
+) -> None:
+    """On every real image, each of Ultralytics' boxes is ours within a pixel and 0.001, and we have no other."""
+    artifact: Artifact = request.getfixturevalue(taken)
+    ours = Detector(artifact, open_runtime(artifact.path, runtime), floor=CONFIDENCE)
+    for number, (image, rows) in enumerate(zip(images, expected, strict=True)):
         found = ours.detect(image).detections
         mine = np.column_stack([found.boxes, found.scores, found.classes])
-        total += len(rows)
         assert len(rows) < MAXIMUM_DETECTIONS, "cut off at the limit, where a hair's difference in score swaps boxes"
         assert not unmatched(rows, mine), f"image {number}: Ultralytics has what we have not"
         assert not unmatched(mine, rows), f"image {number}: we have what Ultralytics has not"
-    assert total > 5 * len(images)
+    assert sum(map(len, expected)) > 5 * len(images)
 
 
 def unmatched(rows: np.ndarray, others: np.ndarray) -> list[list[float]]:
