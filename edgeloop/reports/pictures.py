@@ -17,9 +17,10 @@ from edgeloop.edge.frame import Image, decode_image
 from edgeloop.matching import Truths, match_frame
 
 SIDE = 220  # pixels of a picture
+Colour = tuple[int, int, int]  # BGR
 CONTEXT = 3.0  # sides of the box that the picture shows
 MINIMUM_CROP = 64  # pixels of the original
-GREEN, RED, AMBER = (96, 174, 39), (60, 60, 225), (30, 160, 245)  # BGR: labelled, shown wrongly, missed
+GREEN, RED, AMBER = (96, 174, 39), (60, 60, 225), (30, 160, 245)  # labelled, shown wrongly, missed
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,39 @@ def worst(mistakes: Sequence[Mistake], count: int, *, missed: bool) -> list[Pict
 
 
 def _draw(mistake: Mistake) -> str:
-    image = decode_image(mistake.image.read_bytes(), str(mistake.image))
-    x, y, side = _window(mistake.box, image.shape[1], image.shape[0])
+    colour = AMBER if mistake.missed else RED
+    others = [box for box in mistake.truths if not (mistake.missed and np.array_equal(box, mistake.box))]
+    return close_up(mistake.image, mistake.box, others, colour)
+
+
+def close_up(path: Path, box: Floats, others: Sequence[Floats], colour: Colour) -> str:
+    """A square around a box as a JPEG in a data URI; the box thick in its colour, the others thin and green.
+
+    Args:
+        path: of the image.
+        box: (4,) xyxy in pixels.
+        others: (4,) xyxy each.
+        colour: BGR.
+    """
+    image = decode_image(path.read_bytes(), str(path))
+    x, y, side = _window(box, image.shape[1], image.shape[0])
     picture, scale = _enlarge(image[y : y + side, x : x + side])
     offset = np.array([x, y, x, y])
-    _rectangle(picture, (mistake.box - offset) * scale, AMBER if mistake.missed else RED, 3)
-    for box in mistake.truths:  # thin and on top, so that a label under a wrong box stays visible
-        if not (mistake.missed and np.array_equal(box, mistake.box)):
-            _rectangle(picture, (box - offset) * scale, GREEN, 1)
+    _rectangle(picture, (box - offset) * scale, colour, 3)
+    for other in others:  # thin and on top, so that a label under a wrong box stays visible
+        _rectangle(picture, (other - offset) * scale, GREEN, 1)
+    return _as_uri(picture)
+
+
+def thumbnail(path: Path, boxes: Sequence[Floats] = ()) -> str:
+    """A whole image as a small JPEG in a data URI, with its boxes ((4,) xyxy in pixels) in green."""
+    picture, scale = _enlarge(decode_image(path.read_bytes(), str(path)))
+    for box in boxes:
+        _rectangle(picture, box * scale, GREEN, 1)
+    return _as_uri(picture)
+
+
+def _as_uri(picture: npt.NDArray[np.uint8]) -> str:
     encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
@@ -148,12 +174,11 @@ def _window(box: Floats, width: int, height: int) -> tuple[int, int, int]:
 
 def _enlarge(crop: Image) -> tuple[npt.NDArray[np.uint8], float]:
     scale = SIDE / max(crop.shape[:2])
-    resized = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    resized = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=how)
     return np.ascontiguousarray(resized), scale
 
 
-def _rectangle(
-    picture: npt.NDArray[np.uint8], box: npt.NDArray[np.floating], colour: tuple[int, int, int], width: int
-) -> None:
+def _rectangle(picture: npt.NDArray[np.uint8], box: npt.NDArray[np.floating], colour: Colour, width: int) -> None:
     x1, y1, x2, y2 = (round(float(value)) for value in box)
     cv2.rectangle(picture, (x1, y1), (x2, y2), colour, width, cv2.LINE_AA)
