@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from edgeloop.artifact import Artifact
@@ -107,6 +108,24 @@ def test_device_commands_run(
     assert [one["runtime"] for one in json.loads(measured.stdout)] == [extra]
     asked = f"from importlib.util import find_spec; print([name for name in {ABSENT} if find_spec(name)])"
     assert call(programs / "python", "-c", asked, cwd=tmp_path).stdout.strip() == "[]"
+
+
+def test_real_videos_run(install: Callable[[str], Path], model: Path, shared: Path, tmp_path: Path) -> None:
+    """Every frame that the videos hold is answered, logged and in the store."""
+    programs = install("onnxruntime")
+    for video in sorted((shared / "data/videos").glob("*.mp4")):
+        place = tmp_path / video.stem
+        ran = call(
+            *(programs / "edgeloop", "run", video, "--model", model, "--store", place / "store"),
+            *("--device-folder", place / "device", "--json"),
+            cwd=tmp_path,
+        )
+        assert ran.returncode == 0, ran.stderr
+        status = json.loads(ran.stdout)
+        length = int(cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT))
+        assert status["frames"] == status["rows_flushed"] == length
+        logged = sum(pq.read_metadata(file).num_rows for file in (place / "store/log").rglob("*.parquet"))
+        assert logged == length
 
 
 def test_tensorrt_extra_without_tensorrt_is_one_sentence(
