@@ -1,0 +1,97 @@
+"""Near duplicates: found by the hash, and found fast."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeloop.near_duplicates import BITS, NEAR, clusters, pairs, pairs_between, perceptual_hash
+
+HASH = st.integers(0, 2**BITS - 1)
+
+
+def picture(seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 256, (12, 16)).astype(np.uint8)
+    return cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
+
+
+def apart(one: int | None, other: int | None) -> int:
+    assert one is not None
+    assert other is not None
+    return bin(one ^ other).count("1")
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> list[int]:
+    """Hashes of which many are a few bits from another, and some equal."""
+    seeds = draw(st.lists(HASH, min_size=1, max_size=6))
+    flips = draw(st.lists(st.tuples(st.integers(0, 5), st.lists(st.integers(0, 63), max_size=9)), max_size=25))
+    found = list(seeds)
+    for index, bits in flips:
+        value = seeds[index % len(seeds)]
+        for bit in bits:
+            value ^= 1 << bit
+        found.append(value)
+    return found
+
+
+@given(crowds(), st.integers(0, 12))
+@settings(max_examples=150, deadline=None)
+def test_pairs_are_those_of_brute_force(hashes: list[int], distance: int) -> None:
+    """Every pair within the distance, and no other."""
+    expected = [
+        (i, j)
+        for i in range(len(hashes))
+        for j in range(i + 1, len(hashes))
+        if bin(hashes[i] ^ hashes[j]).count("1") <= distance
+    ]
+    assert pairs(hashes, distance) == expected
+
+
+@given(crowds(), crowds(), st.integers(0, 12))
+@settings(max_examples=150, deadline=None)
+def test_pairs_between_are_those_of_brute_force(new: list[int], known: list[int], distance: int) -> None:
+    """Every pair of a new and a known hash within the distance, and no other."""
+    expected = [
+        (i, j) for i, one in enumerate(new) for j, other in enumerate(known) if bin(one ^ other).count("1") <= distance
+    ]
+    assert pairs_between(new, known, distance) == expected
+
+
+@given(crowds())
+@settings(max_examples=150, deadline=None)
+def test_clusters_are_closed_under_pairs(hashes: list[int]) -> None:
+    """Two hashes within the distance are in one cluster, clusters do not overlap, and none has a single member."""
+    found = clusters(hashes)
+    members = [index for group in found for index in group]
+    assert len(members) == len(set(members))
+    assert all(len(group) > 1 for group in found)
+    place = {index: number for number, group in enumerate(found) for index in group}
+    assert all(place[i] == place[j] for i, j in pairs(hashes))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_copies_are_near_and_others_are_not(seed: int) -> None:
+    """Compressed hard, halved, or brighter: within the distance; another picture: beyond it."""
+    original = picture(seed)
+    compressed = cv2.imdecode(cv2.imencode(".jpg", original, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_GRAYSCALE)
+    halved = cv2.resize(original, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    brighter = np.clip(original.astype(np.float32) * 1.05 + 5, 0, 255).astype(np.uint8)
+    for copy in (compressed, halved, brighter):
+        assert apart(perceptual_hash(original), perceptual_hash(copy)) <= NEAR
+    assert apart(perceptual_hash(original), perceptual_hash(picture(seed + 100))) > NEAR
+
+
+def test_a_flat_picture_has_no_hash() -> None:
+    """A covered lens resembles every other covered lens only by chance: its bits would be noise."""
+    noise = np.random.default_rng(0).integers(100, 103, (240, 320)).astype(np.uint8)
+    assert perceptual_hash(noise) is None
+    assert perceptual_hash(np.zeros((240, 320), np.uint8)) is None
+
+
+def test_thousands_of_equal_hashes_are_one_cluster() -> None:
+    """A camera that stands still costs no more than one that moves."""
+    assert [len(group) for group in clusters([7] * 50_000 + [2**40, 2**63 - 1])] == [50_001]
