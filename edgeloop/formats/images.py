@@ -12,30 +12,59 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgeloop.formats.findings import Finding, error
+from edgeloop.near_duplicates import perceptual_hash
 from edgeloop.progress import bar
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MAXIMUM_BYTES = 200 * 1000 * 1000
 MAXIMUM_PIXELS = 100 * 1000 * 1000  # decodes to 300 MB
-_TURNED = frozenset(
-    {5, 6, 7, 8}
-)  # EXIF orientations that swap width and height; OpenCV turns the image when it decodes
+LOOK_SIDE = 128
+# The smallest side that leaves 32 pixels for the perceptual hash when it is reduced so far.
+_REDUCED = (
+    (256, cv2.IMREAD_REDUCED_GRAYSCALE_8), (128, cv2.IMREAD_REDUCED_GRAYSCALE_4), (64, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+    (0, cv2.IMREAD_GRAYSCALE),
+)  # fmt: skip
+_TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height; OpenCV turns what it decodes
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG SOF0..SOF15; DHT, JPG and DAC sit between
 
 
 @dataclass(frozen=True)
-class ImageFacts:
-    """A decodable image: SHA-256 of its bytes, width and height in pixels as OpenCV decodes it (EXIF applied).
+class Look:
+    """Image statistics of a grey decode of at most 128 x 128 pixels.
 
-    `perceptual_hash` is 64 bits that nearly equal pictures nearly share; None when it was not decoded.
+    JPEGs are decoded at half to an eighth of their size: brightness and contrast are close to those of the inference
+    log, sharpness compares with that of other files only.
+
+    Attributes:
+        brightness: mean grey value, 0..255.
+        contrast: standard deviation of the grey values, 0..127.5.
+        sharpness: variance of the Laplacian.
+    """
+
+    brightness: float
+    contrast: float
+    sharpness: float
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """A decodable image.
+
+    Attributes:
+        sha256: of the file's bytes.
+        width, height: pixels as OpenCV decodes it (EXIF applied).
+        perceptual_hash: 64 bits that nearly equal pictures nearly share; None of a flat one.
+        look: how bright, contrasty and sharp it is; None, as the hash, where only the header was read.
     """
 
     sha256: str
     width: int
     height: int
     perceptual_hash: int | None = None
+    look: Look | None = None
 
     @property
     def frame_id(self) -> str:
@@ -58,7 +87,10 @@ def _measure(path: Path) -> ImageFacts | Finding:
         content = path.read_bytes()
     except OSError as problem:
         return error("unreadable-image", path, str(problem.strerror))
-    size = header_size(content) if is_jpeg(content) or not _may_turn(content) else _decoded_shape(content)
+    size = header_size(content)
+    if not is_jpeg(content) and _may_turn(content):
+        grey = _decoded_grey(content, 0)
+        size = None if grey is None else (grey.shape[1], grey.shape[0])
     if size is None:
         return error("unreadable-image", path, "no size in its header")
     return ImageFacts(hashlib.sha256(content).hexdigest(), *size)
@@ -72,7 +104,7 @@ def _may_turn(content: bytes) -> bool:
 def inspect(path: Path) -> ImageFacts | Finding:
     """Read, hash and decode one image; a finding says why it cannot be used.
 
-    JPEGs are decoded at an eighth in grey: the whole entropy-coded stream is read, the picture is not built. A JPEG
+    JPEGs are decoded reduced and in grey: the whole entropy-coded stream is read, the picture is not built. A JPEG
     whose bytes were altered but still parse cannot be told from a picture, by this or any other decoder.
     """
     try:
@@ -95,11 +127,11 @@ def inspect_content(path: Path, content: bytes) -> ImageFacts | Finding:
         )
     if is_jpeg(content) and not _has_end(content):
         return error("unreadable-image", path, "truncated JPEG: the end-of-image marker is missing")
-    shape = _decoded_shape(content)
-    if shape is None:
+    grey = _decoded_grey(content, min(size))
+    if grey is None:
         return error("unreadable-image", path, "truncated or corrupt: it does not decode")
-    width, height = size if is_jpeg(content) else shape
-    return ImageFacts(hashlib.sha256(content).hexdigest(), width, height)
+    width, height = size if is_jpeg(content) else (grey.shape[1], grey.shape[0])
+    return ImageFacts(hashlib.sha256(content).hexdigest(), width, height, perceptual_hash(grey), look(grey))
 
 
 def is_jpeg(content: bytes) -> bool:
@@ -107,13 +139,23 @@ def is_jpeg(content: bytes) -> bool:
     return content[:3] == b"\xff\xd8\xff"
 
 
-def _decoded_shape(content: bytes) -> tuple[int, int] | None:
-    mode = cv2.IMREAD_REDUCED_GRAYSCALE_8 if is_jpeg(content) else cv2.IMREAD_COLOR
+def look(grey: npt.NDArray[np.uint8]) -> Look:
+    """The statistics of a grey picture, (H, W) uint8."""
+    if max(grey.shape) > LOOK_SIDE:
+        grey = cv2.resize(grey, (LOOK_SIDE, LOOK_SIDE), interpolation=cv2.INTER_LINEAR)
+    mean, deviation = cv2.meanStdDev(grey)
+    _, edges = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    return Look(float(mean[0, 0]), float(deviation[0, 0]), float(edges[0, 0]) ** 2)
+
+
+def _decoded_grey(content: bytes, side: int) -> npt.NDArray[np.uint8] | None:
+    """The picture in grey, a JPEG of `side` pixels reduced as far as leaves the perceptual hash its frequencies."""
+    mode = next(mode for least, mode in _REDUCED if side >= least) if is_jpeg(content) else cv2.IMREAD_GRAYSCALE
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
+        image: npt.NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
     except cv2.error:  # what OpenCV raises for a broken file depends on the codec; None is its usual answer
         return None
-    return None if image is None else (image.shape[1], image.shape[0])
+    return image
 
 
 def header_size(content: bytes) -> tuple[int, int] | None:
