@@ -129,6 +129,7 @@ class Workspace(NamedTuple):
     artifacts: Path  # ONNX files and reports
     queue: Path  # the file queue
     reports: Path  # HTML
+    inspections: Path  # what was found of the images of each source
     store: str
     dvc_remote: str
     tracking_uri: str
@@ -146,6 +147,7 @@ class Workspace(NamedTuple):
             artifacts=var / "artifacts",
             queue=var / "queue",
             reports=var / "reports",
+            inspections=var / "inspections",
             store=_absolute(config.store, root),
             dvc_remote=_absolute(config.dvc_remote, root),
             tracking_uri=config.tracking.uri or f"sqlite:///{var / 'mlflow' / 'mlflow.db'}",

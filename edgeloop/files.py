@@ -41,6 +41,21 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file_system(folder: Path) -> None:
+    """Bring everything on the file system that holds `folder` to the disk: one call instead of one a file."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)  # glibc 2.14 and later
+    if call is None:
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if call(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
     """Yield an empty temporary directory beside `target`; on success it replaces `target`.
@@ -82,6 +97,13 @@ def write_text(target: Path, text: str) -> Path:
     """Write `text` as UTF-8, whole or not at all."""
     with atomic_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    return target
+
+
+def write_bytes(target: Path, content: bytes) -> Path:
+    """Write `content`, whole or not at all."""
+    with atomic_file(target) as temporary:
+        temporary.write_bytes(content)
     return target
 
 

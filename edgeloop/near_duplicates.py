@@ -14,7 +14,8 @@ frequencies of the picture, each above or below their median. How many of the 64
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -22,8 +23,10 @@ import numpy.typing as npt
 
 NEAR = 6  # bits; see the table above
 BITS = 64
+MEDIAN = BITS // 2 - 1  # of the frequencies without the first, which is the mean
 SIDE, KEPT = 32, 8  # the picture is shrunk to 32 x 32; 8 x 8 frequencies are kept
 FLAT = 1.0  # grey levels of standard deviation; below it the bits are noise
+BAND, BUCKETS = 16, 1 << 16  # bits of a band, and the values it can have
 CHUNK = 1 << 20  # pairs compared at a time: 24 MB
 
 Hashes = npt.NDArray[np.uint64]
@@ -37,10 +40,11 @@ def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int | None:
         grey: (H, W); a reduced decode is as good as the whole picture.
     """
     small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    if float(small.std()) < FLAT:
+    if cv2.meanStdDev(small)[1][0, 0] < FLAT:
         return None
     low = cv2.dct(small)[:KEPT, :KEPT].ravel()
-    return int.from_bytes(np.packbits(low > np.median(low[1:])).tobytes(), "big")
+    median = np.partition(low[1:], MEDIAN)[MEDIAN]
+    return int.from_bytes(np.packbits(low > median).tobytes(), "big")
 
 
 def pairs(hashes: Sequence[int], distance: int = NEAR) -> list[tuple[int, int]]:
@@ -94,41 +98,57 @@ def _grouped(hashes: Sequence[int]) -> tuple[Hashes, list[list[int]]]:
 def _near(ours: Hashes, theirs: Hashes, distance: int, *, within: bool) -> Iterator[tuple[int, int]]:
     """Pairs of positions within `distance`, each once.
 
-    Of distance + 1 bands of bits, one at least is equal in both (pigeonhole), so only hashes that share a band are
-    compared.
+    Of four bands of 16 bits, one at least differs in no more than a quarter of the distance (pigeonhole), so only
+    hashes are compared whose band is one of those few neighbours (Norouzi et al. 2012, "Fast Search in Hamming Space
+    with Multi-Index Hashing").
     """
     seen: list[Pairs] = []
-    for shift, mask in _bands(min(distance, BITS - 1) + 1):
-        for candidates in _sharing((ours >> shift) & mask, (theirs >> shift) & mask):
-            if within:
-                candidates = candidates[candidates[:, 0] < candidates[:, 1]]
-            apart = ours[candidates[:, 0]] ^ theirs[candidates[:, 1]]
-            seen.append(candidates[_ones(apart) <= distance])
+    for shift in range(0, BITS, BAND):
+        mine, yours = (
+            ((side >> np.uint64(shift)) & np.uint64(BUCKETS - 1)).astype(np.int64) for side in (ours, theirs)
+        )
+        table = _Table.of(yours)
+        for flips in _flips(distance // (BITS // BAND)):
+            for candidates in table.look_up(mine ^ flips):
+                if within:
+                    candidates = candidates[candidates[:, 0] < candidates[:, 1]]
+                apart = ours[candidates[:, 0]] ^ theirs[candidates[:, 1]]
+                seen.append(candidates[_ones(apart) <= distance])
     if seen:
         yield from ((int(one), int(other)) for one, other in np.unique(np.concatenate(seen), axis=0))
 
 
-def _bands(count: int) -> list[tuple[np.uint64, np.uint64]]:
-    """`count` ranges of bits that cover the hash: how far to shift, and the mask then."""
-    edges = [BITS * index // count for index in range(count + 1)]
-    return [(np.uint64(low), np.uint64((1 << (high - low)) - 1)) for low, high in pairwise(edges)]
+def _flips(radius: int) -> list[int]:
+    """Every change of at most `radius` bits of a band."""
+    return [sum(1 << bit for bit in bits) for count in range(radius + 1) for bits in combinations(range(BAND), count)]
 
 
-def _sharing(ours: Hashes, theirs: Hashes) -> Iterator[Pairs]:
-    """Pairs of positions with equal values, in chunks of bounded size."""
-    order = np.argsort(theirs, kind="stable")
-    ordered = theirs[order]
-    first, last = np.searchsorted(ordered, ours, "left"), np.searchsorted(ordered, ours, "right")
-    ends = np.cumsum(last - first)
-    start = 0
-    while start < len(ours):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(int(np.searchsorted(ends, before + CHUNK, "right")), start + 1)
-        counts = (last - first)[start:stop]
-        one = np.repeat(np.arange(start, stop), counts)
-        offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield np.stack([one, order[np.repeat(first[start:stop], counts) + offset]], axis=1)
-        start = stop
+@dataclass(frozen=True)
+class _Table:
+    """Positions by the value of their band: those of value v are `order[first[v]:first[v + 1]]`."""
+
+    order: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.int64]) -> _Table:
+        counts = np.bincount(values, minlength=BUCKETS)
+        return cls(np.argsort(values, kind="stable"), np.concatenate([[0], np.cumsum(counts)]))
+
+    def look_up(self, wanted: npt.NDArray[np.int64]) -> Iterator[Pairs]:
+        """Pairs (index in `wanted`, position with that value), in chunks of bounded size."""
+        first = self.first[wanted]
+        counts = self.first[wanted + 1] - first
+        ends = np.cumsum(counts)
+        start = 0
+        while start < len(wanted):
+            before = int(ends[start - 1]) if start else 0
+            stop = max(int(np.searchsorted(ends, before + CHUNK, "right")), start + 1)
+            few = counts[start:stop]
+            one = np.repeat(np.arange(start, stop), few)
+            offset = np.arange(len(one)) - np.repeat(np.cumsum(few) - few, few)
+            yield np.stack([one, self.order[np.repeat(first[start:stop], few) + offset]], axis=1)
+            start = stop
 
 
 def _ones(values: Hashes) -> npt.NDArray[np.uint8]:

@@ -1,47 +1,27 @@
 """The frame store: every production frame once, named by its content, on any fsspec URL.
 
 <store>/frames/<aa>/<frame_id>.jpg        aa: the first two digits of the id
+<store>/catalogue/…                       what registered frames look like (`edgeloop.frame_catalogue`)
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from edgeloop.errors import BadInput
-from edgeloop.files import atomic_file
-from edgeloop.formats.assemble import require_images
-from edgeloop.formats.findings import Finding, warning
-from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_content
-from edgeloop.progress import bar
-from edgeloop.record import Record
+from edgeloop.errors import BadInput, is_full_disk
+from edgeloop.files import sync_file_system, write_bytes
+from edgeloop.frame_catalogue import FrameCatalogue
 
+CLIENTS = frozenset({"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google"})  # whose errors are no OSError
 FRAMES, LOG, FLAGS = "frames", "log", "flags"  # what a store holds
-
-
-class RegisterReport(Record):
-    """What registering a folder of frames changed.
-
-    Attributes:
-        store: the store's URL.
-        place: the folder of the frames when the store is on this machine.
-        added: frames that are new in the store.
-        present: frames that were there, or came twice.
-        rejected: files that are no usable image, each with path and reason; the others were taken in.
-    """
-
-    store: str
-    place: Path | None
-    added: int
-    present: int
-    rejected: tuple[Finding, ...]
 
 
 class FrameStore:
@@ -50,13 +30,19 @@ class FrameStore:
     def __init__(self, url: str) -> None:
         self.url = url
         self._files, self._root = open_store(url)
+        self._is_local = isinstance(self._files, LocalFileSystem)
         self._known: dict[str, str] | None = None
         self._claim = threading.Lock()
 
     @property
     def place(self) -> Path | None:
         """The folder of the frames when the store is on this machine."""
-        return Path(self._root, FRAMES) if isinstance(self._files, LocalFileSystem) else None
+        return Path(self._root, FRAMES) if self._is_local else None
+
+    @property
+    def catalogue(self) -> FrameCatalogue:
+        """What is known of registered frames; a device's own uploads are not in it."""
+        return FrameCatalogue(self._files, self._root)
 
     def put(self, frame_id: str, suffix: str, content: bytes) -> bool:
         """Store the bytes of a frame; False when they were there already. Any thread may call it."""
@@ -64,12 +50,28 @@ class FrameStore:
         with self._claim:
             if self._index().setdefault(frame_id, key) is not key:
                 return False
-        if self.place is not None:
-            with atomic_file(Path(key)) as temporary:
-                temporary.write_bytes(content)
+        if self._is_local:
+            write_bytes(Path(key), content)
         else:
             self._files.pipe_file(key, content)  # object stores show an object only when all of it arrived
         return True
+
+    def put_unsynced(self, frame_id: str, suffix: str, content: bytes) -> None:
+        """Store the bytes of a frame without asking what is there, for many at once; `sync` makes them last.
+
+        On this machine a file appears whole, but may be lost in a power cut before `sync`. One that is there with
+        these bytes is left alone.
+        """
+        key = f"{self._root}/{frame_key(frame_id, suffix)}"
+        if not self._is_local:
+            self._files.pipe_file(key, content)
+        elif not _holds(key, content):
+            _write_unsynced(key, content)
+
+    def sync(self) -> None:
+        """Bring everything that was put to the disk; object stores have done so."""
+        if self._is_local:
+            sync_file_system(Path(self._root))
 
     def get(self, frame_id: str) -> bytes:
         """The bytes of a frame.
@@ -102,6 +104,50 @@ class FrameStore:
         return self._known
 
 
+@contextmanager
+def said_plainly(url: str) -> Iterator[None]:
+    """Say what a store's file system refuses in one sentence.
+
+    Raises:
+        BadInput: the sentence with its reason.
+        OSError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_full_disk(error):
+            raise
+        raise _refused(url, error) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in CLIENTS:
+            raise
+        raise _refused(url, error) from error
+
+
+def _refused(url: str, error: Exception) -> BadInput:
+    return BadInput(f"the store {url} refused ({' '.join(str(error).split())}); check its address and your rights.")
+
+
+def _holds(key: str, content: bytes) -> bool:
+    if not os.path.exists(key):  # noqa: PTH110  # a Path costs as much as the rest
+        return False
+    with open(key, "rb") as file:  # noqa: PTH123
+        return file.read() == content
+
+
+def _write_unsynced(key: str, content: bytes) -> None:
+    folder, name = key.rsplit("/", 1)
+    temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
+    try:
+        file = open(temporary, "wb")  # noqa: PTH123, SIM115
+    except FileNotFoundError:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        file = open(temporary, "wb")  # noqa: PTH123, SIM115
+    with file:
+        file.write(content)
+    os.replace(temporary, key)  # noqa: PTH105
+
+
 def frame_key(frame_id: str, suffix: str = ".jpg") -> str:
     """Where the image of a frame lies below a store, and below a device's spool."""
     return f"{FRAMES}/{frame_id[:2]}/{frame_id}{suffix}"
@@ -118,39 +164,3 @@ def open_store(url: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         raise BadInput(f"the store {url!r} cannot be opened ({error}); expected a folder or an fsspec URL.") from error
     return files, str(root).rstrip("/")
-
-
-def register(folder: Path, url: str) -> RegisterReport:
-    """Copy every image below `folder` into the store, on all cores.
-
-    Raises:
-        BadInput: no such folder, no image in it, or a store that cannot be opened.
-    """
-    paths = require_images(folder)
-    store = FrameStore(url)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        done = list(bar(pool.map(lambda path: _register(store, path), paths), "registering frames", len(paths)))
-    return RegisterReport(
-        store=url,
-        place=store.place,
-        added=sum(item is True for item in done),
-        present=sum(item is False for item in done),
-        rejected=_findings(done),
-    )
-
-
-def _findings(done: Iterable[bool | Finding]) -> tuple[Finding, ...]:
-    return tuple(item for item in done if isinstance(item, Finding))
-
-
-def _register(store: FrameStore, path: Path) -> bool | Finding:
-    try:
-        if (size := path.stat().st_size) > MAXIMUM_BYTES:
-            return warning("oversized-image", path, f"{size / 1e6:.0f} MB, at most {MAXIMUM_BYTES / 1e6:.0f} MB")
-        content = path.read_bytes()
-    except OSError as problem:
-        return warning("unreadable-image", path, str(problem.strerror))
-    fact = inspect_content(path, content)
-    if isinstance(fact, ImageFacts):
-        return store.put(fact.frame_id, path.suffix.lower(), content)
-    return fact.model_copy(update={"severity": "warning"})

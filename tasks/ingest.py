@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeloop import store
+from edgeloop import frame_intake
 from edgeloop.config import Config
 from edgeloop.dataset import MergeReport, count_boxes, load_names, merge
 from edgeloop.formats import Finding, Format, read
+from edgeloop.frame_intake import RegisterReport
+from edgeloop.inspection import InspectionCache
 from edgeloop.labelling import PullReport
 from edgeloop.record import Record
-from edgeloop.store import RegisterReport
 from tasks.stage import stage
 
 
@@ -86,7 +87,8 @@ def register_frames(folder: Path, config: Config) -> RegisterReport:
     Raises:
         BadInput: no such folder, no image in it, or a store that cannot be opened.
     """
-    return store.register(folder, config.workspace.store)
+    cache = InspectionCache(config.workspace.inspections, folder)
+    return frame_intake.register(folder, config.workspace.store, cache)
 
 
 @stage(cache=False)

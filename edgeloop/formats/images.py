@@ -22,11 +22,6 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 MAXIMUM_BYTES = 200 * 1000 * 1000
 MAXIMUM_PIXELS = 100 * 1000 * 1000  # decodes to 300 MB
 LOOK_SIDE = 128
-# The smallest side that leaves 32 pixels for the perceptual hash when it is reduced so far.
-_REDUCED = (
-    (256, cv2.IMREAD_REDUCED_GRAYSCALE_8), (128, cv2.IMREAD_REDUCED_GRAYSCALE_4), (64, cv2.IMREAD_REDUCED_GRAYSCALE_2),
-    (0, cv2.IMREAD_GRAYSCALE),
-)  # fmt: skip
 _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height; OpenCV turns what it decodes
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG SOF0..SOF15; DHT, JPG and DAC sit between
 
@@ -148,9 +143,18 @@ def look(grey: npt.NDArray[np.uint8]) -> Look:
     return Look(float(mean[0, 0]), float(deviation[0, 0]), float(edges[0, 0]) ** 2)
 
 
+def _reduction(side: int) -> int:
+    """How OpenCV decodes a JPEG whose shorter side this is: as small as leaves the perceptual hash its 32 pixels."""
+    if side >= 256:
+        return cv2.IMREAD_REDUCED_GRAYSCALE_8
+    if side >= 128:
+        return cv2.IMREAD_REDUCED_GRAYSCALE_4
+    return cv2.IMREAD_REDUCED_GRAYSCALE_2 if side >= 64 else cv2.IMREAD_GRAYSCALE
+
+
 def _decoded_grey(content: bytes, side: int) -> npt.NDArray[np.uint8] | None:
-    """The picture in grey, a JPEG of `side` pixels reduced as far as leaves the perceptual hash its frequencies."""
-    mode = next(mode for least, mode in _REDUCED if side >= least) if is_jpeg(content) else cv2.IMREAD_GRAYSCALE
+    """The picture in grey, a JPEG of `side` pixels reduced."""
+    mode = _reduction(side) if is_jpeg(content) else cv2.IMREAD_GRAYSCALE
     try:
         image: npt.NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
     except cv2.error:  # what OpenCV raises for a broken file depends on the codec; None is its usual answer
@@ -200,6 +204,8 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 def _has_end(content: bytes) -> bool:
     """Whether an end-of-image marker follows the first scan; one in an EXIF thumbnail lies before it."""
+    if content.endswith(b"\xff\xd9"):  # cut off right behind a thumbnail there is no scan, and it does not decode
+        return True
     start = 2
     while content[start] == 0xFF and content[start + 1] != 0xDA:
         if content[start + 1] == 0xFF:

@@ -1,0 +1,133 @@
+"""Frames into the store against a bare loop that reads, hashes and decodes the same files, in one run.
+
+    python -m benchmarks.ingest_images [--images N] [--turns N]
+
+N synthetic JPEGs of about 20 kB, every one different. The bare loop reads each file, takes its SHA-256 and decodes it
+in grey at an eighth of its size with libjpeg-turbo, in threads and in processes on all cores; the faster of the two
+counts. Ours does what `edgeloop ingest` does with a folder of frames: hash, decode check, image statistics, perceptual
+hash, copy into the content-addressed store, catalogue; then once more on the unchanged folder. Each turn of ours has a
+new store. Memory is the peak of our process and of the largest of its children, as Linux counts them. Writes
+ingest_images.json and a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgeloop.edge.machine import machine
+from edgeloop.files import write_text
+from edgeloop.formats.assemble import images_below
+from edgeloop.progress import bar
+from edgeloop.spread import spread
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE, QUALITY = 640, 25
+CHUNK = 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--turns", type=int, default=3, help="of each loop")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        source = Path(work) / "source"
+        size = generate(source, asked.images)
+        turns = [turn(source, Path(work) / f"turn{number}", asked.images) for number in range(asked.turns)]
+    document = {"machine": machine(), "cores": os.cpu_count(), "images": asked.images, "bytes": size, "turns": turns}
+    write_text(asked.out / "ingest_images.json", json.dumps(document, indent=2) + "\n")
+    write_text(asked.out / "ingest_images.md", table(document))
+    print(table(document))
+
+
+def generate(folder: Path, count: int) -> int:
+    """Write the images; returns how many bytes one has on average."""
+    folder.mkdir()
+    numbered = [(str(folder), number) for number in range(count)]
+    done = sum(sum(sizes) for sizes in bar(spread(_write_images, numbered), "generating", count // CHUNK))
+    return round(done / count)
+
+
+def _write_images(numbered: list[tuple[str, int]]) -> list[int]:
+    return [_write_image(Path(folder), number) for folder, number in numbered]
+
+
+def _write_image(folder: Path, number: int) -> int:
+    random = np.random.default_rng(number)
+    coarse = random.integers(0, 256, (12, 12, 3)).astype(np.uint8)
+    image = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(random.integers(0, 28, (320, 320, 3)).astype(np.uint8), (SIDE, SIDE))
+    content = cv2.imencode(".jpg", cv2.add(image, fine), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    (folder / f"{number:07d}.jpg").write_bytes(content)
+    return len(content)
+
+
+def turn(source: Path, place: Path, count: int) -> dict[str, Any]:
+    """Each loop once: images a second, and what ours took of memory."""
+    paths = list(images_below(source))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        in_threads = seconds_of(threads, paths)
+    with ProcessPoolExecutor(os.cpu_count() or 1) as processes:
+        list(processes.map(_bare, [str(path) for path in paths[:CHUNK]]))
+        in_processes = seconds_of(processes, paths)
+    command = [sys.executable, "-m", "benchmarks.ingest_images_ours", str(source), str(place)]
+    ours = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    assert ours["added"] == ours["present_again"] == count, ours
+    return {
+        "bare_threads": round(count / in_threads),
+        "bare_processes": round(count / in_processes),
+        "ours": round(count / ours["first"]),
+        "again": round(count / ours["again"]),
+        "share_of_bare": round(min(in_threads, in_processes) / ours["first"], 3),
+        "again_faster": round(ours["first"] / ours["again"], 1),
+        "memory_mb": ours["memory_mb"],
+        "child_memory_mb": ours["child_memory_mb"],
+    }
+
+
+def seconds_of(pool: ThreadPoolExecutor | ProcessPoolExecutor, paths: list[Path]) -> float:
+    begin = time.perf_counter()
+    for _ in bar(pool.map(_bare, [str(path) for path in paths], chunksize=CHUNK), "bare loop", len(paths)):
+        pass
+    return time.perf_counter() - begin
+
+
+def _bare(path: str) -> bool:
+    content = Path(path).read_bytes()
+    hashlib.sha256(content).digest()
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) is not None
+
+
+def table(document: dict[str, Any]) -> str:
+    head = "images a second: bare, threads|bare, processes|edgeloop|of the faster bare|again, unchanged|faster|memory"
+    run = (
+        f"{document['images']:,} JPEGs of {document['bytes'] / 1000:.1f} kB, {document['machine']}, "
+        f"{document['cores']} cores; medians of {len(document['turns'])} turns."
+    )
+    lines = [run, "", f"| {head.replace('|', ' | ')} |", "|---" * 7 + "|"]
+    middle = {key: statistics.median(turn[key] for turn in document["turns"]) for key in document["turns"][0]}
+    cells = [
+        f"{middle['bare_threads']:,.0f}", f"{middle['bare_processes']:,.0f}", f"{middle['ours']:,.0f}",
+        f"{middle['share_of_bare']:.2f}", f"{middle['again']:,.0f}", f"{middle['again_faster']:.0f}x",
+        f"{middle['memory_mb']:.0f} MB and {document['cores']} x {middle['child_memory_mb']:.0f} MB",
+    ]  # fmt: skip
+    return "\n".join([*lines, f"| {' | '.join(cells)} |"]) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Work on many items on all cores, in order, with a bounded number of answers waiting."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+P = TypeVar("P")
+R = TypeVar("R")
+CHUNK = 128
+AHEAD = 3  # chunks a core that are done or being done before the first is taken
+WORTH_PROCESSES = 4000  # items; starting interpreters takes about a second, in which threads do as many
+
+
+def spread(work: Callable[[list[P]], list[R]], items: Sequence[P]) -> Iterator[list[R]]:
+    """The answers to chunks of items, in the order of the items.
+
+    Threads for a few items; for many, processes, in which work that holds Python's lock runs on every core.
+
+    Args:
+        work: answers a chunk; a module's function, or a partial of one, so that it can be sent to another process.
+        items: what to work on.
+    """
+    cores = os.cpu_count() or 1
+    with _pool(cores, len(items)) as pool:
+        chunks = (list(items[at : at + CHUNK]) for at in range(0, len(items), CHUNK))
+        waiting: deque[Future[list[R]]] = deque(pool.submit(work, chunk) for chunk in islice(chunks, AHEAD * cores))
+        try:
+            while waiting:
+                answer = waiting.popleft().result()
+                waiting.extend(pool.submit(work, chunk) for chunk in islice(chunks, 1))
+                yield answer
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _pool(cores: int, items: int) -> Executor:
+    if items < WORTH_PROCESSES:
+        return ThreadPoolExecutor(cores)
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of other threads as they are
+    return ProcessPoolExecutor(cores, mp_context=context)
