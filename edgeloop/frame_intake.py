@@ -8,6 +8,7 @@ writes again where it differs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -75,6 +76,8 @@ class _Intake:
     rejected: list[Finding] = field(default_factory=list)
     added: int = 0
     present: int = 0
+    writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    writing: Future[None] | None = None
 
     def is_known(self, path: Path) -> bool:
         """Whether an unchanged file was registered before; it is not read again."""
@@ -104,14 +107,23 @@ class _Intake:
             self.commit()
 
     def commit(self) -> None:
-        """Everything stored so far becomes known."""
-        if self.rows:
-            self.store.sync()
-            self.store.catalogue.add(self.rows)
-        if self.cache is not None:
-            self.cache.add(self.looked)
-            self.cache.flush()
+        """Everything stored so far becomes known, while the next batch is inspected; waits for the batch before."""
+        self.wait()
+        self.writing = self.writer.submit(self._commit, self.rows, self.looked)
         self.rows, self.looked = [], []
+
+    def _commit(self, rows: list[Row], looked: list[Inspected]) -> None:
+        if rows:
+            self.store.sync()
+            self.store.catalogue.add(rows)
+        if self.cache is not None:
+            self.cache.add(looked)
+            self.cache.flush()
+
+    def wait(self) -> None:
+        """Until what was committed is written."""
+        if self.writing is not None:
+            self.writing.result()
 
 
 def register(folder: Path, url: str, cache: InspectionCache | None = None) -> RegisterReport:
@@ -133,11 +145,12 @@ def register(folder: Path, url: str, cache: InspectionCache | None = None) -> Re
     unknown = [str(path) for path in paths if not intake.is_known(path)]
     intake.present = len(paths) - len(unknown)
     source = f"images:{folder.resolve().name}"
-    with said_plainly(url):
+    with said_plainly(url), intake.writer:
         answers = (taken for chunk in spread(partial(_take, url, source), unknown) for taken in chunk)
         for taken in bar(answers, "registering frames", len(unknown)):
             intake.take(taken)
         intake.commit()
+        intake.wait()
     return RegisterReport(
         store=url,
         place=store.place,
@@ -183,7 +196,7 @@ def _take_one(store: FrameStore, source: str, path: Path) -> Taken | Finding:
 
 
 def _row(path: Path, facts: ImageFacts, stamp: Stamp, suffix: str, source: str) -> Row:
-    camera, time = camera_and_time(path)
+    camera, time = camera_and_time(path, stamp[1])
     look = facts.look
     return {
         "frame_id": facts.frame_id, "suffix": suffix, "camera": camera, "time": time, "width": facts.width,

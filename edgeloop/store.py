@@ -138,13 +138,16 @@ def _holds(key: str, content: bytes) -> bool:
 def _write_unsynced(key: str, content: bytes) -> None:
     folder, name = key.rsplit("/", 1)
     temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
+    how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:
-        file = open(temporary, "wb")  # noqa: PTH123, SIM115
+        descriptor = os.open(temporary, how, 0o666)
     except FileNotFoundError:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        file = open(temporary, "wb")  # noqa: PTH123, SIM115
-    with file:
-        file.write(content)
+        descriptor = os.open(temporary, how, 0o666)
+    with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123
+        left = memoryview(content)
+        while left:
+            left = left[file.write(left) :]
     os.replace(temporary, key)  # noqa: PTH105
 
 

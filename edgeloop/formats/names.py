@@ -10,16 +10,17 @@ UNKNOWN_CAMERA = "unknown"
 _STAMPED = re.compile(r"(?P<camera>.+)_(?P<time>\d{8}T\d{6}(?:\.\d{1,6})?)Z", re.DOTALL)
 
 
-def camera_and_time(path: Path) -> tuple[str, datetime]:
+def camera_and_time(path: Path, modified_ns: int | None = None) -> tuple[str, datetime]:
     """Which camera took a frame and when, UTC.
 
     A name that does not carry both gives the camera "unknown" and the file's modification time, to the millisecond.
-    `cam1_20260301T081500.250Z.jpg` gives `("cam1", 2026-03-01 08:15:00.250 UTC)`.
+    `modified_ns` is that time where somebody has asked already. `cam1_20260301T081500.250Z.jpg`
+    gives `("cam1", 2026-03-01 08:15:00.250 UTC)`.
     """
     found = _STAMPED.fullmatch(path.stem)
     time = _parse(found["time"]) if found else None
     if found is None or time is None:
-        return UNKNOWN_CAMERA, modified(path)
+        return UNKNOWN_CAMERA, modified(path) if modified_ns is None else _moment(modified_ns)
     return found["camera"], time
 
 
@@ -31,7 +32,11 @@ def stamped_name(camera: str, time: datetime, suffix: str = ".jpg") -> str:
 
 def modified(path: Path) -> datetime:
     """A file's modification time, UTC, cut to the millisecond."""
-    return datetime.fromtimestamp(path.stat().st_mtime_ns // 1_000_000 / 1000, timezone.utc)
+    return _moment(path.stat().st_mtime_ns)
+
+
+def _moment(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds // 1_000_000 / 1000, timezone.utc)
 
 
 def _parse(text: str) -> datetime | None:
