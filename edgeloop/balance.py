@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeloop.edge.statistics import ImageStatistics
+from edgeloop.formats.images import Look
 from edgeloop.frames import SPLITS, LabelledFrame, Split
 
 SIZE_EDGES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0)  # of the image's side
@@ -101,7 +101,7 @@ def box_sizes(frames: Iterable[LabelledFrame], names: Sequence[str]) -> list[His
     return [histogram(name, values, SIZE_EDGES) for name, values in zip(names, found, strict=True)]
 
 
-def brightness(frames: Iterable[LabelledFrame], looks: Mapping[str, ImageStatistics]) -> list[Histogram]:
+def brightness(frames: Iterable[LabelledFrame], looks: Mapping[str, Look]) -> list[Histogram]:
     """Of each camera: the mean grey value of its frames, 0..255; frames without statistics are left out."""
     found: dict[str, list[float]] = {}
     for frame in frames:

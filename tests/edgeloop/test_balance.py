@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeloop.balance import box_sizes, brightness, class_balance, frames_by_camera, histogram
-from edgeloop.edge.statistics import ImageStatistics
+from edgeloop.formats.images import Look
 from edgeloop.frames import Frame, Label, LabelledFrame, Split
 
 NAMES = ("scratch", "dent", "rust")
@@ -59,7 +59,7 @@ def test_box_sizes_are_shares_of_the_image() -> None:
 
 def test_brightness_leaves_out_what_was_not_looked_at() -> None:
     """Only frames with statistics count, each with its own camera."""
-    looks = {"a": ImageStatistics(10.0, 1.0, 1.0), "c": ImageStatistics(250.0, 1.0, 1.0)}
+    looks = {"a": Look(10.0, 1.0, 1.0), "c": Look(250.0, 1.0, 1.0)}
     dark, light = brightness(FRAMES, looks)
     assert (dark.name, dark.values, light.name, light.values) == ("cam1", 1, "cam2", 1)
     assert (dark.counts[0], light.counts[-1]) == (1, 1)
