@@ -39,6 +39,7 @@ class RegisterReport(Record):
         present: frames that were there, or came twice.
         near_duplicates: of those added, how many nearly show what another frame shows.
         rejected: files that are no usable image, each with path and reason; the others were taken in.
+        warnings: what else people should know.
     """
 
     store: str
@@ -47,6 +48,7 @@ class RegisterReport(Record):
     present: int
     near_duplicates: int
     rejected: tuple[Finding, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class Taken(NamedTuple):
@@ -64,22 +66,39 @@ class Taken(NamedTuple):
 
 
 @dataclass
-class _Intake:
-    """What is known and what was done."""
+class Intake:
+    """Frames on their way into a store: what is known of it, and the batch that is not catalogued yet.
 
-    store: FrameStore
-    known: set[str]
-    cache: InspectionCache | None
+    Use it as a context; leaving it without an error makes everything known that was added.
+    """
+
+    url: str
+    cache: InspectionCache | None = None
     rows: list[Row] = field(default_factory=list)
     looked: list[Inspected] = field(default_factory=list)
     hashes: list[int] = field(default_factory=list)
-    rejected: list[Finding] = field(default_factory=list)
     added: int = 0
     present: int = 0
-    writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
-    writing: Future[None] | None = None
 
-    def is_known(self, path: Path) -> bool:
+    def __post_init__(self) -> None:
+        self.store = FrameStore(self.url)
+        with said_plainly(self.url):
+            known = self.store.catalogue.read(["frame_id", "perceptual_hash"])
+        self.known: set[str] = set(known.column("frame_id").to_pylist())
+        self._before: list[int] = known.column("perceptual_hash").drop_null().to_pylist()
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Intake:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        with self._writer, said_plainly(self.url):
+            if kind is None:
+                self.commit()
+            self._wait()
+
+    def knows(self, path: Path) -> bool:
         """Whether an unchanged file was registered before; it is not read again."""
         if self.cache is None:
             return False
@@ -89,27 +108,23 @@ class _Intake:
             return False
         return facts is not None and facts.frame_id in self.known
 
-    def take(self, taken: Taken | Finding) -> None:
-        if isinstance(taken, Finding):
-            self.rejected.append(taken.model_copy(update={"severity": "warning"}))
-            return
-        self.looked.append(taken.inspected())
-        identity = taken.row["frame_id"]
-        if identity in self.known:
+    def add(self, row: Row) -> None:
+        """Count a frame whose bytes are in the store; catalogue it, with its batch, when it is new."""
+        if row["frame_id"] in self.known:
             self.present += 1
             return
-        self.known.add(identity)
-        self.rows.append(taken.row)
+        self.known.add(row["frame_id"])
+        self.rows.append(row)
         self.added += 1
-        if taken.row["perceptual_hash"] is not None:
-            self.hashes.append(taken.row["perceptual_hash"])
+        if row["perceptual_hash"] is not None:
+            self.hashes.append(row["perceptual_hash"])
         if len(self.rows) >= BATCH:
             self.commit()
 
     def commit(self) -> None:
         """Everything stored so far becomes known, while the next batch is inspected; waits for the batch before."""
-        self.wait()
-        self.writing = self.writer.submit(self._commit, self.rows, self.looked)
+        self._wait()
+        self._writing = self._writer.submit(self._commit, self.rows, self.looked)
         self.rows, self.looked = [], []
 
     def _commit(self, rows: list[Row], looked: list[Inspected]) -> None:
@@ -120,10 +135,22 @@ class _Intake:
             self.cache.add(looked)
             self.cache.flush()
 
-    def wait(self) -> None:
-        """Until what was committed is written."""
-        if self.writing is not None:
-            self.writing.result()
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def report(self, rejected: Sequence[Finding] = (), warnings: Sequence[str] = ()) -> RegisterReport:
+        """What was done."""
+        near = {index for index, _ in pairs_between(self.hashes, self._before)}
+        return RegisterReport(
+            store=self.url,
+            place=self.store.place,
+            added=self.added,
+            present=self.present,
+            near_duplicates=len(near.union(*map(set, clusters(self.hashes)))),
+            rejected=tuple(rejected),
+            warnings=tuple(warnings),
+        )
 
 
 def register(folder: Path, url: str, cache: InspectionCache | None = None) -> RegisterReport:
@@ -137,34 +164,19 @@ def register(folder: Path, url: str, cache: InspectionCache | None = None) -> Re
     Raises:
         BadInput: no such folder, no image in it, or a store that cannot be opened or written.
     """
-    paths, store = require_images(folder), FrameStore(url)
-    with said_plainly(url):
-        known = store.catalogue.read(["frame_id", "perceptual_hash"])
-    intake = _Intake(store, set(known.column("frame_id").to_pylist()), cache)
-    before = known.column("perceptual_hash").drop_null().to_pylist()
-    unknown = [str(path) for path in paths if not intake.is_known(path)]
+    paths, intake, rejected = require_images(folder), Intake(url, cache), list[Finding]()
+    unknown = [str(path) for path in paths if not intake.knows(path)]
     intake.present = len(paths) - len(unknown)
-    source = f"images:{folder.resolve().name}"
-    with said_plainly(url), intake.writer:
-        answers = (taken for chunk in spread(partial(_take, url, source), unknown) for taken in chunk)
+    work = partial(_take, url, f"images:{folder.resolve().name}")
+    with intake, said_plainly(url):
+        answers = (taken for chunk in spread(work, unknown) for taken in chunk)
         for taken in bar(answers, "registering frames", len(unknown)):
-            intake.take(taken)
-        intake.commit()
-        intake.wait()
-    return RegisterReport(
-        store=url,
-        place=store.place,
-        added=intake.added,
-        present=intake.present,
-        near_duplicates=_near(intake.hashes, before),
-        rejected=tuple(intake.rejected),
-    )
-
-
-def _near(added: Sequence[int], before: Sequence[int]) -> int:
-    """How many of the added frames nearly show what one from before shows, or an added one."""
-    near = {index for index, _ in pairs_between(added, before)}
-    return len(near.union(*map(set, clusters(added))))
+            if isinstance(taken, Finding):
+                rejected.append(taken.model_copy(update={"severity": "warning"}))
+                continue
+            intake.looked.append(taken.inspected())
+            intake.add(taken.row)
+    return intake.report(rejected)
 
 
 @lru_cache(maxsize=1)
@@ -197,10 +209,14 @@ def _take_one(store: FrameStore, source: str, path: Path) -> Taken | Finding:
 
 def _row(path: Path, facts: ImageFacts, stamp: Stamp, suffix: str, source: str) -> Row:
     camera, time = camera_and_time(path, stamp[1])
+    return row_of(facts, stamp[0], suffix) | {"camera": camera, "time": time, "source": source}
+
+
+def row_of(facts: ImageFacts, size: int, suffix: str) -> Row:
+    """What a file itself says of its row in the catalogue; camera, time and source are still missing."""
     look = facts.look
     return {
-        "frame_id": facts.frame_id, "suffix": suffix, "camera": camera, "time": time, "width": facts.width,
-        "height": facts.height, "bytes": stamp[0], "brightness": look and look.brightness,
-        "contrast": look and look.contrast, "sharpness": look and look.sharpness,
-        "perceptual_hash": facts.perceptual_hash, "source": source,
+        "frame_id": facts.frame_id, "suffix": suffix, "width": facts.width, "height": facts.height, "bytes": size,
+        "brightness": look and look.brightness, "contrast": look and look.contrast,
+        "sharpness": look and look.sharpness, "perceptual_hash": facts.perceptual_hash,
     }  # fmt: skip
