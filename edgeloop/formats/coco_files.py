@@ -101,4 +101,4 @@ def _roots(folder: Path, document: Path) -> list[Path]:
 
 def image_path(root: Path, name: str) -> str:
     """The path of an image by its file name."""
-    return os.path.normpath(f"{root}/{name}")
+    return str(root / name)

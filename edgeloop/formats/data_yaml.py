@@ -144,9 +144,7 @@ def _document(path: Path) -> dict[str, object]:
 def _text(path: Path) -> str:
     try:
         if (size := path.stat().st_size) > MAXIMUM_LIST_BYTES:
-            raise BadInput(
-                f"{printable(path)} has {size / 1e6:.0f} MB; expected at most {MAXIMUM_LIST_BYTES / 1e6:.0f}."
-            )
+            raise BadInput(f"{printable(path)} has {size / 1e6:.0f} MB; expected a short list of names and folders.")
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise BadInput(f"{printable(path)} cannot be read as UTF-8 text ({problem}).") from problem
@@ -163,7 +161,7 @@ class _Plain(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"it holds the alias *{self.peek_event().anchor}; write the value out")
+            raise yaml.YAMLError("it holds an alias (*name); write the value out")
         return super().compose_node(parent, index)
 
 

@@ -16,7 +16,7 @@ from edgeloop.formats.notices import notices
 Layout = Literal["yolo", "voc", "coco"]
 Format = Literal["auto", "yolo", "voc", "coco"]
 
-OPEN: dict[Layout, Callable[[Path, "Sequence[str] | None"], tuple[Listing, Parse]]] = {
+OPEN: dict[Layout, Callable[[Path, Sequence[str] | None], tuple[Listing, Parse]]] = {
     "yolo": yolo.open_set,
     "voc": voc.open_set,
     "coco": coco.open_set,

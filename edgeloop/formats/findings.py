@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import field_serializer
 
@@ -81,14 +80,9 @@ def error(kind: Kind, path: Path, reason: str, fix: str | None = None) -> Findin
 
     `fix` defaults to what its rule says of every finding of the kind.
     """
-    rule = RULES[kind]
-    return Finding(
-        severity="error",
-        kind=kind,
-        path=path,
-        reason=reason,
-        fix=("" if rule.depends else rule.fix) if fix is None else fix,
-    )
+    if fix is None:
+        fix = "" if RULES[kind].depends else RULES[kind].fix
+    return Finding(severity="error", kind=kind, path=path, reason=reason, fix=fix)
 
 
 def warning(kind: Kind, path: Path, reason: str) -> Finding:

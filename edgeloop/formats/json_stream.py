@@ -29,16 +29,17 @@ def elements(path: Path) -> Iterator[tuple[str, object]]:
         BadJson: no such document, too long, or nested too deeply.
     """
     try:
-        if (size := path.stat().st_size) > MAXIMUM_BYTES:
-            raise BadJson(f"{size / 1e9:.1f} GB of JSON, at most {MAXIMUM_BYTES / 1e9:.0f} GB")
+        size = path.stat().st_size
         with path.open(encoding="utf-8-sig") as handle:
-            yield from _Window(handle).members()
-    except BadJson:
-        raise
+            yield from _Window(handle).members() if size <= MAXIMUM_BYTES else _refuse(size)
     except RecursionError as problem:
         raise BadJson("nested too deeply") from problem
     except (OSError, ValueError) as problem:  # not UTF-8, or numbers of thousands of digits
-        raise BadJson(f"not JSON: {problem}") from problem
+        raise problem if isinstance(problem, BadJson) else BadJson(f"not JSON: {problem}") from problem
+
+
+def _refuse(size: int) -> Iterator[tuple[str, object]]:
+    raise BadJson(f"{size / 1e9:.1f} GB of JSON, at most {MAXIMUM_BYTES / 1e9:.0f} GB")
 
 
 class _Window:

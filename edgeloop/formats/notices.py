@@ -43,11 +43,7 @@ def linked(folder: Path, files: Iterable[Path]) -> list[Finding]:
     """Links out of the folder are followed, since sets are made of links into an archive of images; this says so."""
     inside = Inside(folder)
     outside = [path for path in dict.fromkeys(files) if not inside.holds(path)]
-    return (
-        _counted("linked-outside", outside, "reached by a link that leads out of the set, and taken in")
-        if outside
-        else []
-    )
+    return _counted("linked-outside", outside, "reached by a link that leads out of the set, and taken in")
 
 
 def _modes(images: Sequence[Path], headers: Sequence[Header]) -> list[Finding]:
@@ -61,11 +57,8 @@ def _modes(images: Sequence[Path], headers: Sequence[Header]) -> list[Finding]:
 
 def _turned(images: Sequence[Path], headers: Sequence[Header]) -> list[Finding]:
     found = [image for image, header in zip(images, headers, strict=True) if header.orientation != UPRIGHT]
-    return _counted(
-        "exif-rotation",
-        found,
-        "stored turned, and shown as their EXIF orientation says; make sure that their boxes were drawn on what is shown",
-    )
+    what = "turned as their EXIF orientation says when they are decoded; make sure that their boxes were drawn so"
+    return _counted("exif-rotation", found, what)
 
 
 def _counted(kind: Kind, found: Sequence[Path], what: str) -> list[Finding]:
@@ -73,5 +66,5 @@ def _counted(kind: Kind, found: Sequence[Path], what: str) -> list[Finding]:
     if not found:
         return []
     first = printable(found[0].name)
-    reason = f"{len(found)} {'file is' if len(found) == 1 else f'files are'} {what}; the first is {first}"
+    reason = f"{len(found)} {'file is' if len(found) == 1 else 'files are'} {what}; the first is {first}"
     return [notice(kind, found[0], reason)]

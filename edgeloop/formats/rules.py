@@ -1,4 +1,4 @@
-"""Every kind of finding: what it means, how bad it is, and what `--fix` does about it. docs/formats.md is this table."""
+"""Every kind of finding: what it means, how bad it is, what `--fix` does about it. docs/formats.md shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes that may well be right and are worth a look: odd shapes, odd sizes, one object boxed twice. Nothing is left out.
+"""Boxes that are worth a look: odd shapes, odd sizes, one object boxed twice. They may be right; nothing is left out.
 
 The boxes of a set are columns of numbers here, and each rule is a line of arithmetic over them. A schema library would
 add nothing: whether a value is a finite number was checked when it was read (pydantic does so for COCO's records), and
@@ -82,30 +82,27 @@ def _listed(kind: Kind, found: Iterator[Worst], frames: Sequence[LabelledFrame])
 
 
 def _odd_shapes(boxes: Boxes) -> Iterator[Worst]:
-    aspect = boxes.size.max(axis=1, initial=1) / boxes.size.min(axis=1, initial=np.inf)
-    for row in np.flatnonzero(aspect > MAXIMUM_ASPECT):
-        width, height = boxes.size[row]
-        yield (
-            aspect[row],
-            boxes.frame[row],
-            f"{width:.0f} × {height:.0f} pixels, {aspect[row]:.0f} times longer than wide",
-        )
+    aspects = boxes.size.max(axis=1, initial=1) / boxes.size.min(axis=1, initial=np.inf)
+    for row in np.flatnonzero(aspects > MAXIMUM_ASPECT):
+        reason = f"{_sides(boxes, row)}, one side {aspects[row]:.0f} times the other"
+        yield float(aspects[row]), int(boxes.frame[row]), reason
 
 
 def _tiny(boxes: Boxes) -> Iterator[Worst]:
-    side = boxes.size.min(axis=1, initial=np.inf)
-    for row in np.flatnonzero(side < TINY_SIDE):
-        width, height = boxes.size[row]
-        yield (
-            -side[row],
-            boxes.frame[row],
-            f"{width:.1f} × {height:.1f} pixels; training ignores sides below {TINY_SIDE:g}",
-        )
+    shorter = boxes.size.min(axis=1, initial=np.inf)
+    for row in np.flatnonzero(shorter < TINY_SIDE):
+        reason = f"{_sides(boxes, row)}; training ignores sides below {TINY_SIDE:g}"
+        yield -float(shorter[row]), int(boxes.frame[row]), reason
 
 
 def _whole(boxes: Boxes) -> Iterator[Worst]:
     for row in np.flatnonzero(boxes.share >= WHOLE_IMAGE):
-        yield boxes.share[row], boxes.frame[row], f"{boxes.share[row]:.0%} of the image"
+        yield float(boxes.share[row]), int(boxes.frame[row]), f"{boxes.share[row]:.0%} of the image"
+
+
+def _sides(boxes: Boxes, row: np.int64) -> str:
+    width, height = boxes.size[row]
+    return f"{width:.4g} × {height:.4g} pixels"
 
 
 def _twice(frames: Sequence[LabelledFrame], names: Sequence[str]) -> Iterator[Worst]:

@@ -6,45 +6,27 @@ VOC counts pixels from 1, which moves a box by one pixel; the files do not say w
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from xml.etree import ElementTree  # only its tree; parsing is expat's, with document types refused
-from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from edgeloop.errors import BadInput
 from edgeloop.files import write_text
 from edgeloop.formats.assemble import Entry, Listing, Parse
-from edgeloop.formats.check import Box, Sheet, Size, Written, checked
+from edgeloop.formats.check import Box, Sheet, Written, checked
 from edgeloop.formats.classes import Classes, match_names, refuse_unusable
 from edgeloop.formats.data_yaml import SIDES
 from edgeloop.formats.export import Copier
 from edgeloop.formats.findings import Finding, error, printable, refuse_errors, utf8
 from edgeloop.formats.images import ImageFacts
 from edgeloop.formats.paths import files_below, images_below, unsafe
+from edgeloop.formats.voc_xml import Annotation, BadAnnotation, parse_annotation
 from edgeloop.formats.yolo import MAXIMUM_LABEL_BYTES
 from edgeloop.frames import Label, LabelledFrame, Split
 
 IMAGE_FOLDERS = ("JPEGImages", "images")
 ANNOTATION_FOLDERS = ("Annotations", "annotations")
-MAXIMUM_DEPTH = 100  # elements inside elements; VOC needs 4
-MAXIMUM_ELEMENTS = 500_000  # 10,000 objects have 160,000 in LabelImg's form
-
-
-class BadAnnotation(ValueError):
-    """An annotation file that cannot be used; becomes a finding."""
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """One XML file: the image it names, the size it was drawn on (None when it does not say), its boxes."""
-
-    filename: str
-    size: Size | None
-    objects: tuple[tuple[str, Box], ...]
 
 
 def folders(folder: Path) -> tuple[Path, Path] | None:
@@ -54,86 +36,6 @@ def folders(folder: Path) -> tuple[Path, Path] | None:
     if images is None or annotations is None or next(files_below(annotations, frozenset({".xml"})), None) is None:
         return None
     return images, annotations
-
-
-def parse_annotation(content: bytes) -> Annotation:
-    """Parse one annotation.
-
-    Raises:
-        BadAnnotation: not XML, a document type (where entity bombs live), or a field missing or not a number.
-    """
-    root = parse_xml(content)
-    if root.tag != "annotation":
-        raise BadAnnotation(f"expected <annotation>, came <{root.tag[:40]}>")
-    size = root.find("size")
-    drawn = None if size is None else (int(_number(size, "width")), int(_number(size, "height")))
-    objects = tuple((_text(item, "name"), _corners(item)) for item in root.iterfind("object"))
-    return Annotation((root.findtext("filename") or "").strip(), None if drawn == (0, 0) else drawn, objects)
-
-
-def parse_xml(content: bytes) -> ElementTree.Element:
-    """A tree from XML that has no document type, so no entities of its own and nothing to fetch, and a tree of sane size.
-
-    Raises:
-        BadAnnotation: it is none.
-    """
-    builder, parser = _Builder(), expat.ParserCreate()  # type: ignore[attr-defined, unused-ignore]
-    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    try:
-        parser.Parse(content, True)
-    except (expat.ExpatError, LookupError, ValueError) as problem:  # an encoding that is unknown, or not one for XML
-        raise problem if isinstance(problem, BadAnnotation) else BadAnnotation(f"not XML: {problem}") from problem
-    return builder.close()
-
-
-class _Builder(ElementTree.TreeBuilder):
-    """Refuses a tree that is deep or large for no good reason: 16 MB of `<a>` would take a gigabyte."""
-
-    depth = elements = 0
-
-    def start(self, tag: str, attributes: dict[str, str], /) -> ElementTree.Element:  # type: ignore[override]
-        self.depth += 1
-        self.elements += 1
-        if self.depth > MAXIMUM_DEPTH or self.elements > MAXIMUM_ELEMENTS:
-            raise BadAnnotation(
-                f"more than {MAXIMUM_ELEMENTS} elements, or more than {MAXIMUM_DEPTH} inside each other"
-            )
-        return super().start(tag, attributes)
-
-    def end(self, tag: str, /) -> ElementTree.Element:
-        self.depth -= 1
-        return super().end(tag)
-
-
-def _refuse_doctype(*_: object) -> None:
-    raise BadAnnotation("it declares a document type, which could hold entity bombs; remove the <!DOCTYPE> line")
-
-
-def _text(item: ElementTree.Element, tag: str) -> str:
-    text = (item.findtext(tag) or "").strip()
-    if not text:
-        raise BadAnnotation(f"<{item.tag}> without <{tag}>")
-    return text
-
-
-def _number(item: ElementTree.Element, tag: str) -> float:
-    text = _text(item, tag)
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BadAnnotation(f"<{tag}> is {text[:40]!r}, expected a number")
-    return value
-
-
-def _corners(item: ElementTree.Element) -> Box:
-    box = item.find("bndbox")
-    if box is None:
-        raise BadAnnotation("<object> without <bndbox>")
-    return _number(box, "xmin"), _number(box, "ymin"), _number(box, "xmax"), _number(box, "ymax")
 
 
 def read_annotations(folder: Path) -> tuple[dict[Path, Annotation], list[Finding]]:
@@ -167,9 +69,10 @@ def open_set(folder: Path, names: Sequence[str] | None = None) -> tuple[Listing,
     if found is None:
         raise BadInput(f"{printable(folder)} is not a VOC set: expected JPEGImages/ and Annotations/ with .xml files.")
     annotations, unreadable = read_annotations(found[1])
-    classes = _classes(folder, found[1], annotations.values(), names, unreadable)
     entries, strays = _pair(folder, found[0], annotations, {finding.path.stem for finding in unreadable})
-    findings = (*classes.findings, *unreadable, *strays)
+    problems = [*unreadable, *strays]
+    classes = _classes(folder, found[1], annotations.values(), names, problems)
+    findings = (*classes.findings, *problems)
     listing = Listing(folder, f"voc:{utf8(folder.resolve().name)}", classes.names, entries, findings)
 
     def parse(entry: Entry, fact: ImageFacts) -> tuple[list[Label], list[Finding]]:
@@ -180,13 +83,13 @@ def open_set(folder: Path, names: Sequence[str] | None = None) -> tuple[Listing,
 
 
 def _classes(
-    folder: Path, place: Path, annotations: Iterable[Annotation], names: Sequence[str] | None, broken: list[Finding]
+    folder: Path, place: Path, annotations: Iterable[Annotation], names: Sequence[str] | None, problems: list[Finding]
 ) -> Classes:
     """The commonest spelling of each name stands, and names are in the order of the alphabet."""
     counts = Counter(name for annotation in annotations for name, _ in annotation.objects)
     spellings = sorted(counts, key=lambda name: (-counts[name], name))
     if not counts and not names:
-        refuse_errors(folder, broken)
+        refuse_errors(folder, problems)
         raise BadInput(f"{printable(folder)} names no classes: no annotation holds an <object>. Give the names.")
     return match_names(place, spellings, names or sorted(match_names(place, spellings).names))
 
