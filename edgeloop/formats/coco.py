@@ -98,7 +98,7 @@ def _plain_name(name: str) -> str:
 def _image_of(path: Path, picture: Picture, place: str, images: Mapping[str, Path]) -> Path | Finding:
     if why := unsafe(picture.name):
         return error("path-traversal", path, f"file_name {picture.name[:80]!r} {why}")
-    return images.get(place) or error("label-without-image", path, f"expected {printable(place)}")
+    return images.get(place) or error("label-without-image", path, f"expected {printable(place)[:200]}")
 
 
 def _sheet(path: Path, content: Content, number: Id, classes: Classes) -> Sheet:

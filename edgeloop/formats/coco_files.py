@@ -86,7 +86,7 @@ def image_root(folder: Path, document: Path, names: Sequence[str], images: Colle
         images: every image below the folder.
     """
     sample = names[:: max(1, len(names) // _SAMPLED)]
-    roots = list(dict.fromkeys(_roots(folder, document)))
+    roots = [root for root in dict.fromkeys(_roots(folder, document)) if root.is_dir()]
     return max(roots, key=lambda root: (sum(image_path(root, name) in images for name in sample), -roots.index(root)))
 
 

@@ -86,7 +86,7 @@ def read_document(path: Path) -> Content:
         for key, record in elements(path):
             reader.take(key, record)
     except BadJson as problem:
-        reader.findings.append(error("unreadable-label", path, str(problem)))
+        reader.findings.insert(0, error("unreadable-label", path, str(problem)))
     return Content(reader.images, reader.boxes, reader.used_categories(), reader.findings)
 
 

@@ -14,6 +14,8 @@ from typing import TextIO
 MAXIMUM_BYTES = 4 * 1000**3  # of a document
 MAXIMUM_ELEMENT = 32 * 1000 * 1000  # characters of one element; the longest in COCO has 0.2 million
 _WINDOW = 1 << 20
+_CLOSING = frozenset('}]"')  # a value that ends so is whole
+_DELIMITERS = frozenset(",]}: \t\n\r")  # what stands behind a value
 
 
 class BadJson(ValueError):
@@ -94,7 +96,7 @@ class _Window:
         self._at += 1
 
     def _value(self) -> object:
-        """The next value. One that ends with the window may go on behind it, so more is read before it is believed."""
+        """The next value. A number that ends with the window may go on behind it: it is believed at its delimiter."""
         self._next()
         while True:
             try:
@@ -103,7 +105,8 @@ class _Window:
                 if not self._more(max(_WINDOW, len(self._text) - self._at)):
                     raise
                 continue
-            if end < len(self._text) or not self._more(_WINDOW):
+            closed = self._text[end - 1] in _CLOSING or self._text[end : end + 1] in _DELIMITERS
+            if closed or not self._more(_WINDOW):
                 self._at = end
                 return value
 

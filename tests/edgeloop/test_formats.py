@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeloop.errors import BadInput
-from edgeloop.formats import detect, images, names, read
+from edgeloop.formats import detect, images, names, read, voc_xml
 from edgeloop.formats.findings import Finding, refuse_errors, warning
 from edgeloop.frames import Label
 from tests.labelled_sets import NAMES, encoded, picture, voc_object, voc_set, with_orientation, yolo_set
