@@ -12,6 +12,7 @@ from edgeloop.formats.findings import Finding, error, printable
 
 MAXIMUM_NAME = 200  # characters; longer is no name
 _UNNAMEABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, half characters, line and paragraph separators
+_NO_CHARACTERS = frozenset("\ufffe\uffff")  # XML has no way to write them
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def refuse_unusable(path: Path, names: Sequence[str]) -> None:
         BadInput: which name, and why.
     """
     for name in names:
-        broken = any(unicodedata.category(char) in _UNNAMEABLE for char in name)
+        broken = any(char in _NO_CHARACTERS or unicodedata.category(char) in _UNNAMEABLE for char in name)
         if broken or not name.strip() or len(name) > MAXIMUM_NAME:
             raise BadInput(
                 f"{printable(path)}: expected class names of 1 to {MAXIMUM_NAME} characters in one line, "

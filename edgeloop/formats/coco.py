@@ -140,7 +140,7 @@ def _unlisted(folder: Path, listed: set[str], images: Mapping[str, Path]) -> lis
 def write_set(folder: Path, frames: Iterable[LabelledFrame], names: Sequence[str]) -> Path:
     """Write frames as a COCO set, one document a side in annotations/ and the images in images/; returns the folder.
 
-    Boxes come back within 0.01 pixels at each border. Frames without a side stand in instances_all.json.
+    Boxes come back within 0.005 pixels at each border. Frames without a side stand in instances_all.json.
 
     Raises:
         BadInput: a class name that could not be read back.

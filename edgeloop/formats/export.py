@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from edgeloop.files import atomic_file
+from edgeloop.formats.images import SUFFIXES
 from edgeloop.frames import Frame
 
 
@@ -19,9 +20,9 @@ class Copier:
         """Copy the image of a frame into a folder, whole or not at all; returns where it is now.
 
         It keeps its name, unless another image of that stem is there or a line of text could not hold the name. Then
-        the frame's id is in it.
+        the frame's id is in it. Without the suffix of an image it is given .jpg; decoders look at the content.
         """
-        suffix = frame.image.suffix.lower()
+        suffix = frame.image.suffix.lower() if frame.image.suffix.lower() in SUFFIXES else ".jpg"
         stem = frame.image.stem if _plain(frame.image.stem) else frame.frame_id
         number = 0
         while (target := folder / (stem if not number else f"{frame.frame_id}-{number}")) in self._taken:

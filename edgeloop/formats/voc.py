@@ -173,7 +173,7 @@ def _object_text(name: str, box: Box) -> str:
 def write_set(folder: Path, frames: Iterable[LabelledFrame], names: Sequence[str]) -> Path:
     """Write frames as a VOC set with ImageSets/Main for the sides that frames name; returns the folder.
 
-    Boxes come back within half of 0.01 pixels at each border.
+    Boxes come back within 0.005 pixels at each border.
 
     Raises:
         BadInput: a class name that could not be read back.

@@ -189,7 +189,7 @@ def _shares(label: Label, width: int, height: int) -> tuple[float, float, float,
 def write_set(folder: Path, frames: Iterable[LabelledFrame], names: Sequence[str]) -> Path:
     """Write frames as a YOLO set with images/ and labels/, in sides where frames have one; returns data.yaml's path.
 
-    Boxes come back within half of 1e-6 of the image's side at each border.
+    Boxes come back within 1e-6 of the image's side at each border.
 
     Raises:
         BadInput: a class name that could not be read back.
@@ -199,11 +199,13 @@ def write_set(folder: Path, frames: Iterable[LabelledFrame], names: Sequence[str
     copier = Copier()
     for frame in frames:
         side = frame.split or ""
-        sides |= {side} if side else set()
+        sides.add(side)
         image = copier.copy(frame.frame, folder / "images" / side)
         text = label_text(frame.labels, frame.frame.width, frame.frame.height)
         write_text(folder / "labels" / side / f"{image.stem}.txt", text)
-    return write_text(folder / "data.yaml", yaml_text(names, [side for side in SPLITS if side in sides]))
+    # A data.yaml that names sides hides frames without one; where it names none, readers go by the folders.
+    named = [] if "" in sides else [side for side in SPLITS if side in sides]
+    return write_text(folder / "data.yaml", yaml_text(names, named))
 
 
 __all__ = [
