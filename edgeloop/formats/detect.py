@@ -9,8 +9,9 @@ from typing import Literal
 
 from edgeloop.errors import BadInput
 from edgeloop.formats import coco, coco_files, data_yaml, voc, yolo
-from edgeloop.formats.assemble import Listing, Parse, assemble
+from edgeloop.formats.assemble import Inspect, Listing, Parse, assemble
 from edgeloop.formats.findings import ReadReport, printable
+from edgeloop.formats.images import inspect_all
 from edgeloop.formats.notices import notices
 
 Layout = Literal["yolo", "voc", "coco"]
@@ -77,6 +78,7 @@ def read(
     format: Format = "auto",  # noqa: A002
     names: Sequence[str] | None = None,
     fix: bool = False,
+    inspect: Inspect = inspect_all,
 ) -> ReadReport:
     """Read and check a labelled set: every image decoded, every box inside its image, every content once.
 
@@ -88,6 +90,7 @@ def read(
         names: class names that labels shall be given in, index is the class id. A set's own names are matched with
             them by name; they are the names of a YOLO set that has none.
         fix: mend what can be mended (`edgeloop.formats.rules.RULES`), each in `ReadReport.mended`.
+        inspect: looks at the images; another one may remember those that it looked at before.
 
     Raises:
         BadInput: the folder is not such a set, holds no image, or has errors; all of them are counted in one sentence.
@@ -96,7 +99,7 @@ def read(
     listing, parse = OPEN[layout](folder, names)
     if not listing.entries and not listing.findings:
         raise BadInput(f"{printable(folder)} holds no images: expected .jpg, .png, .bmp, .webp or .tif files in it.")
-    report = assemble(listing, parse, fix=fix)
+    report = assemble(listing, parse, inspect, fix)
     if not report.frames:
         raise BadInput(
             f"{printable(folder)} holds no image with its label: all {len(report.findings)} findings leave one out."
