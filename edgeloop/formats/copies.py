@@ -46,7 +46,7 @@ def _join(copies: list[LabelledFrame]) -> tuple[LabelledFrame, list[Finding]]:
         moved += sum(labels[ours].box != other.labels[theirs].box for ours, theirs in pairs)
         renamed += sum(labels[ours].class_id != other.labels[theirs].class_id for ours, theirs in pairs)
         labels += [label for index, label in enumerate(other.labels) if index not in matched]
-    reason = _reason(kept, copies, (len(labels), moved, renamed))
+    reason = _reason(kept, [kept, *others], (len(labels), moved, renamed))
     findings = [warning("duplicate-frame", other.frame.image, reason) for other in others]
     return replace(kept, labels=tuple(labels)), findings
 

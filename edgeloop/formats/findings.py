@@ -26,6 +26,7 @@ class Finding(Record):
         kind: which check found it; `edgeloop.formats.rules.RULES` says what each means.
         path: the file it is about. In JSON, bytes of its name that are no UTF-8 stand as `\\xff`.
         reason: what was expected and what came, for people.
+        box: where in the image, x1, y1, x2, y2 in pixels; None when it is about more or less than one box.
         fix: what reading with `fix` does about it; "" when only a person can.
         fixed: that was done.
     """
@@ -34,6 +35,7 @@ class Finding(Record):
     kind: Kind
     path: Path
     reason: str
+    box: tuple[float, float, float, float] | None = None
     fix: str = ""
     fixed: bool = False
 
@@ -90,9 +92,9 @@ def warning(kind: Kind, path: Path, reason: str) -> Finding:
     return Finding(severity="warning", kind=kind, path=path, reason=reason)
 
 
-def notice(kind: Kind, path: Path, reason: str) -> Finding:
+def notice(kind: Kind, path: Path, reason: str, box: tuple[float, float, float, float] | None = None) -> Finding:
     """A finding that changes nothing."""
-    return Finding(severity="notice", kind=kind, path=path, reason=reason)
+    return Finding(severity="notice", kind=kind, path=path, reason=reason, box=box)
 
 
 def mend(findings: Iterable[Finding]) -> list[Finding]:

@@ -19,6 +19,7 @@ from edgeloop.formats.rules import RULES, Kind
 from edgeloop.frames import LabelledFrame
 
 Numbers = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 MAXIMUM_ASPECT = 20.0  # YOLOv5 took more extreme boxes for broken ones (ar_thr in its augmentation)
 TINY_SIDE = 2.0  # pixels; Ultralytics drops thinner ones while it trains (wh_thr in box_candidates)
@@ -38,27 +39,41 @@ class Boxes:
     Attributes:
         frame: (N,) index of its frame.
         class_id: (N,).
-        size: (N, 2) width and height in pixels.
+        box: (N, 4) xyxy in pixels.
         share: (N,) of the image's area.
     """
 
-    frame: npt.NDArray[np.int64]
-    class_id: npt.NDArray[np.int64]
-    size: Numbers
+    frame: Ints
+    class_id: Ints
+    box: Numbers
     share: Numbers
+
+    @property
+    def size(self) -> Numbers:
+        """(N, 2) width and height in pixels."""
+        return self.box[:, 2:] - self.box[:, :2]
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A suspicious box: how bad, which row of the columns, and why."""
+
+    badness: float
+    row: int
+    reason: str
 
 
 def suspicious(frames: Sequence[LabelledFrame], names: Sequence[str]) -> list[Finding]:
     """A notice for each box that is worth a look; of each kind at most 100, the worst, and one that counts the rest."""
     boxes = _columns(frames)
-    findings = _listed("odd-shape", _odd_shapes(boxes), frames)
-    findings += _listed("tiny-box", _tiny(boxes), frames)
-    findings += _listed("whole-image-box", _whole(boxes), frames)
-    findings += _listed("near-duplicate-box", _twice(frames, names), frames)
-    return findings + _listed("odd-size", _odd_sizes(boxes, names), frames)
-
-
-Worst = tuple[float, int, str]  # how bad, whose frame, and why
+    found: dict[Kind, Iterator[Worst]] = {
+        "odd-shape": _odd_shapes(boxes),
+        "tiny-box": _tiny(boxes),
+        "whole-image-box": _whole(boxes),
+        "near-duplicate-box": _twice(frames, names),
+        "odd-size": _odd_sizes(boxes, names),
+    }
+    return [finding for kind, worst in found.items() for finding in _listed(kind, worst, boxes, frames)]
 
 
 def _columns(frames: Sequence[LabelledFrame]) -> Boxes:
@@ -68,36 +83,38 @@ def _columns(frames: Sequence[LabelledFrame]) -> Boxes:
         for label in frame.labels
     ]
     table = np.array(rows, np.float64).reshape(-1, 7)
-    size = table[:, 4:6] - table[:, 2:4]
-    return Boxes(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), size, size.prod(axis=1) / table[:, 6])
+    box = table[:, 2:6]
+    share = (box[:, 2:] - box[:, :2]).prod(axis=1) / table[:, 6]
+    return Boxes(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), box, share)
 
 
-def _listed(kind: Kind, found: Iterator[Worst], frames: Sequence[LabelledFrame]) -> list[Finding]:
-    worst = sorted(found, key=lambda item: (-item[0], item[1]))
-    findings = [notice(kind, frames[index].frame.image, reason) for _, index, reason in worst[:LISTED]]
+def _listed(kind: Kind, found: Iterator[Worst], boxes: Boxes, frames: Sequence[LabelledFrame]) -> Iterator[Finding]:
+    worst = sorted(found, key=lambda item: (-item.badness, item.row))
+    for item in worst[:LISTED]:
+        x1, y1, x2, y2 = boxes.box[item.row].tolist()
+        yield notice(kind, frames[boxes.frame[item.row]].frame.image, item.reason, (x1, y1, x2, y2))
     if len(worst) > LISTED:
         reason = f"and {len(worst) - LISTED} more: {RULES[kind].phrase}"
-        findings.append(notice(kind, frames[worst[LISTED][1]].frame.image, reason))
-    return findings
+        yield notice(kind, frames[boxes.frame[worst[LISTED].row]].frame.image, reason)
 
 
 def _odd_shapes(boxes: Boxes) -> Iterator[Worst]:
     aspects = boxes.size.max(axis=1, initial=1) / boxes.size.min(axis=1, initial=np.inf)
     for row in np.flatnonzero(aspects > MAXIMUM_ASPECT):
         reason = f"{_sides(boxes, row)}, one side {aspects[row]:.0f} times the other"
-        yield float(aspects[row]), int(boxes.frame[row]), reason
+        yield Worst(float(aspects[row]), int(row), reason)
 
 
 def _tiny(boxes: Boxes) -> Iterator[Worst]:
     shorter = boxes.size.min(axis=1, initial=np.inf)
     for row in np.flatnonzero(shorter < TINY_SIDE):
         reason = f"{_sides(boxes, row)}; training ignores sides below {TINY_SIDE:g}"
-        yield -float(shorter[row]), int(boxes.frame[row]), reason
+        yield Worst(-float(shorter[row]), int(row), reason)
 
 
 def _whole(boxes: Boxes) -> Iterator[Worst]:
     for row in np.flatnonzero(boxes.share >= WHOLE_IMAGE):
-        yield float(boxes.share[row]), int(boxes.frame[row]), f"{boxes.share[row]:.0%} of the image"
+        yield Worst(float(boxes.share[row]), int(row), f"{boxes.share[row]:.0%} of the image")
 
 
 def _sides(boxes: Boxes, row: np.int64) -> str:
@@ -106,11 +123,14 @@ def _sides(boxes: Boxes, row: np.int64) -> str:
 
 
 def _twice(frames: Sequence[LabelledFrame], names: Sequence[str]) -> Iterator[Worst]:
-    for index, frame in enumerate(frames):
-        for one, other, iou in overlaps(frame.labels, frame.labels, SAME_BOX_IOU) if len(frame.labels) > 1 else ():
-            first, second = frame.labels[one], frame.labels[other]
-            if one < other and first.class_id == second.class_id:
-                yield iou, index, f"two boxes of {names[first.class_id]} with an IoU of {iou:.2f}"
+    start = 0
+    for frame in frames:
+        labels = frame.labels
+        for one, other, iou in overlaps(labels, labels, SAME_BOX_IOU) if len(labels) > 1 else ():
+            if one < other and labels[one].class_id == labels[other].class_id:
+                reason = f"two boxes of {names[labels[one].class_id]} with an IoU of {iou:.2f}"
+                yield Worst(iou, start + other, reason)
+        start += len(labels)
 
 
 def _odd_sizes(boxes: Boxes, names: Sequence[str]) -> Iterator[Worst]:
@@ -121,10 +141,8 @@ def _odd_sizes(boxes: Boxes, names: Sequence[str]) -> Iterator[Worst]:
             continue
         sizes = np.log(boxes.share[rows])
         usual = np.median(sizes)
-        spread = max(float(np.median(np.abs(sizes - usual))), SPREAD)
-        scores = NORMAL * (sizes - usual) / spread
+        scores = NORMAL * (sizes - usual) / max(float(np.median(np.abs(sizes - usual))), SPREAD)
         for at in np.flatnonzero(np.abs(scores) > OUTLIER):
-            times = float(np.exp(abs(sizes[at] - usual)))
-            word = "larger" if scores[at] > 0 else "smaller"
+            times, word = np.exp(abs(sizes[at] - usual)), "larger" if scores[at] > 0 else "smaller"
             reason = f"{names[class_id]}, {times:.1f} times {word} than usual (robust z {scores[at]:.1f})"
-            yield abs(float(scores[at])), int(boxes.frame[rows[at]]), reason
+            yield Worst(abs(float(scores[at])), int(rows[at]), reason)

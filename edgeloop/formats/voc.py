@@ -69,7 +69,7 @@ def open_set(folder: Path, names: Sequence[str] | None = None) -> tuple[Listing,
     if found is None:
         raise BadInput(f"{printable(folder)} is not a VOC set: expected JPEGImages/ and Annotations/ with .xml files.")
     annotations, unreadable = read_annotations(found[1])
-    entries, strays = _pair(folder, found[0], annotations, {finding.path.stem for finding in unreadable})
+    entries, strays = _pair(folder, found, annotations, {finding.path.stem for finding in unreadable})
     problems = [*unreadable, *strays]
     classes = _classes(folder, found[1], annotations.values(), names, problems)
     findings = (*classes.findings, *problems)
@@ -95,19 +95,19 @@ def _classes(
 
 
 def _pair(
-    folder: Path, images: Path, annotations: Mapping[Path, Annotation], unreadable: set[str]
+    folder: Path, places: tuple[Path, Path], annotations: Mapping[Path, Annotation], unreadable: set[str]
 ) -> tuple[tuple[Entry, ...], list[Finding]]:
     """Entries in the order of their images, and what has no partner."""
-    pictures = {image.relative_to(images).with_suffix("").as_posix(): image for image in images_below(images)}
+    pictures, findings = _pictures(places[0])
     sides = _sides(folder)
     entries: dict[Path, Entry] = {}
-    findings: list[Finding] = []
     for path, annotation in annotations.items():
-        image = _image_of(path, annotation, images, pictures)
+        image = _image_of(path, annotation, path.relative_to(places[1]), pictures)
         if isinstance(image, Finding):
             findings.append(image)
         elif image in entries:
-            findings.append(error("label-without-image", path, f"{entries[image].annotation.name} has its image"))
+            reason = f"{printable(entries[image].annotation.name)} has its image"
+            findings.append(error("label-without-image", path, reason))
         else:
             entries[image] = Entry(image, path, sides.get(image.stem))
     bare = [image for image in pictures.values() if image not in entries and image.stem not in unreadable]
@@ -115,13 +115,26 @@ def _pair(
     return tuple(entries[image] for image in sorted(entries)), findings
 
 
-def _image_of(path: Path, annotation: Annotation, images: Path, pictures: Mapping[str, Path]) -> Path | Finding:
-    """The image with the annotation's own stem; else the one its <filename> names, which must lie in the folder."""
+def _pictures(images: Path) -> tuple[dict[str, Path], list[Finding]]:
+    """Images by their path in the folder, without the suffix; of a.jpg and a.png, a.xml can only mean one."""
+    pictures: dict[str, Path] = {}
+    findings = []
+    for image in images_below(images):
+        first = pictures.setdefault(image.relative_to(images).with_suffix("").as_posix(), image)
+        if first is not image:
+            reason = f"{printable(first.name)} has the same name before the dot"
+            findings.append(error("image-without-label", image, reason, fix=""))  # which of them was labelled?
+    return pictures, findings
+
+
+def _image_of(path: Path, annotation: Annotation, inner: Path, pictures: Mapping[str, Path]) -> Path | Finding:
+    """The image with the annotation's own path in its folder, or stem; else the one its <filename> names."""
     if why := unsafe(annotation.filename):
         return error("path-traversal", path, f"<filename> {annotation.filename[:80]!r} {why}")
     named = PurePosixPath(annotation.filename.replace("\\", "/"))
-    image = pictures.get(path.stem) or pictures.get(named.with_suffix("").as_posix() if named.name else "")
-    return image or error("label-without-image", path, f"expected {images.name}/{printable(path.stem)}.jpg")
+    tries = (inner.with_suffix("").as_posix(), path.stem, named.with_suffix("").as_posix() if named.name else "")
+    image = next((pictures[name] for name in tries if name in pictures), None)
+    return image or error("label-without-image", path, f"expected an image named {printable(tries[0])}")
 
 
 def _sides(folder: Path) -> dict[str, Split]:

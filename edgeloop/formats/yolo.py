@@ -83,7 +83,7 @@ def _pair(images: Path, labels: Path, side: Split | None) -> tuple[list[Entry], 
     pictures = {image: image.relative_to(images) for image in images_below(images)}
     labelled = {image: inner for image, inner in pictures.items() if inner.with_suffix("") in texts}
     entries = [
-        Entry(image, labels / inner.with_suffix(".txt"), side or SIDES.get(inner.parts[0]))
+        Entry(image, texts[inner.with_suffix("")], side or SIDES.get(inner.parts[0]))
         for image, inner in labelled.items()
     ]
     stems = {inner.with_suffix("") for inner in labelled.values()}

@@ -268,6 +268,28 @@ def test_voc_filename_finds_the_image(tmp_path: Path) -> None:
     assert "image without a label file" in str(caught.value)
 
 
+def test_voc_in_subfolders_and_twice(tmp_path: Path) -> None:
+    """Annotations are paired by their path, a stem that two images share is an error that nobody can mend for you."""
+    voc_set(tmp_path, voc_object("dent", 1, 2, 30, 40))
+    for kind, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        (tmp_path / kind / "lot").mkdir()
+        shutil.copy(tmp_path / kind / f"a.{suffix}", tmp_path / kind / "lot" / f"a.{suffix}")
+    picture(tmp_path / "JPEGImages/lot/a.jpg", seed=4)
+    assert [frame.frame.image.parent.name for frame in read(tmp_path).frames] == ["JPEGImages", "lot"]
+    picture(tmp_path / "JPEGImages/lot/a.png", seed=5)
+    for fix in (False, True):
+        with pytest.raises(BadInput, match=r"lot/a\.png \(a\.jpg has the same name before the dot\)"):
+            read(tmp_path, fix=fix)
+
+
+def test_yolo_suffixes_in_capitals(tmp_path: Path) -> None:
+    """A.JPG and A.TXT belong together as a.jpg and a.txt do."""
+    yolo_set(tmp_path, {"a": "0 0.5 0.5 0.5 0.5\n"})
+    (tmp_path / "images/train/a.jpg").rename(tmp_path / "images/train/a.JPG")
+    (tmp_path / "labels/train/a.txt").rename(tmp_path / "labels/train/a.TXT")
+    assert len(read(tmp_path).frames[0].labels) == 1
+
+
 @pytest.mark.parametrize(
     "declaration",
     [
@@ -293,15 +315,45 @@ def test_annotation_parser_never_crashes(content: bytes) -> None:
             assert isinstance(voc_xml.parse_annotation(candidate), voc_xml.Annotation)
 
 
+def copies(tmp_path: Path, train: str, val: str) -> Path:
+    """One picture on two sides, labelled by two people."""
+    yolo_set(tmp_path, {"a": train})
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "val").mkdir()
+    shutil.copy(tmp_path / "images/train/a.jpg", tmp_path / "images/val/b.jpg")
+    (tmp_path / "labels/val/b.txt").write_text(val)
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [scratch, dent]\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "joined", "said"),
+    [
+        ("0 0.5 0.5 0.5 0.5\n", "0 0.5 0.5 0.4 0.45\n", ["0 0.5 0.5 0.4 0.45"], "1 drawn differently, 0 with another"),
+        ("1 0.5 0.5 0.4 0.4\n", "0 0.5 0.5 0.4 0.4\n", ["0 0.5 0.5 0.4 0.4"], "0 drawn differently, 1 with another"),
+        ("0 0.2 0.2 0.2 0.2\n", "0 0.7 0.7 0.2 0.2\n", ["0 0.7 0.7 0.2 0.2", "0 0.2 0.2 0.2 0.2"], "1 and 1 boxes"),
+        ("0 0.5 0.5 0.5 0.5\n", "", ["0 0.5 0.5 0.5 0.5"], "0 and 1 boxes were joined to 1"),
+        ("0 0.5 0.5 0.5 0.5\n0 0.52 0.5 0.4 0.5\n", "0 0.5 0.5 0.5 0.5\n",
+         ["0 0.5 0.5 0.5 0.5", "0 0.52 0.5 0.4 0.5"], "1 and 2 boxes were joined to 2"),
+    ],
+    ids=["one object drawn twice", "two classes", "two objects", "one copy is empty", "crowded"],
+)  # fmt: skip
+def test_copies_that_contradict(tmp_path: Path, train: str, val: str, joined: list[str], said: str) -> None:
+    """The copy on the stricter side is right where both show an object; what only the other has is added."""
+    report = read(copies(tmp_path, train, val))
+    (frame,) = report.frames
+    assert frame.split == "val"
+    rows = [[float(word) for word in line.split()] for line in joined]
+    found = [[label.class_id, (label.box[2] - label.box[0]) / 64] for label in frame.labels]
+    assert np.allclose(found, [[row[0], row[3]] for row in rows])
+    (finding,) = report.findings
+    assert said in finding.reason
+
+
 def test_copies_are_joined_on_the_strictest_side(tmp_path: Path) -> None:
     """Equal bytes are one frame, on the side that is not trained on, with the union of the boxes, and a reason."""
-    yolo_set(tmp_path, {"a": "0 0.5 0.5 0.5 0.5\n1 0.2 0.2 0.2 0.2\n"})
-    (tmp_path / "images/val").mkdir()
-    shutil.copy(tmp_path / "images/train/a.jpg", tmp_path / "images/val/b.jpg")
-    (tmp_path / "labels/val").mkdir()
-    (tmp_path / "labels/val/b.txt").write_text("0 0.5 0.5 0.49 0.5\n0 0.8 0.8 0.2 0.2\n")
-    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [scratch, dent]\n")
-    report = read(tmp_path)
+    train, val = "0 0.5 0.5 0.5 0.5\n1 0.2 0.2 0.2 0.2\n", "0 0.5 0.5 0.49 0.5\n0 0.8 0.8 0.2 0.2\n"
+    report = read(copies(tmp_path, train, val))
     (frame,) = report.frames
     (finding,) = report.findings
     assert (frame.split, len(frame.labels), report.files) == ("val", 3, 2)
@@ -474,7 +526,7 @@ def test_neu_det(shared: Path) -> None:
     assert (report.files, len(report.frames)) == (1800, 1799)
     (pair,) = [finding for finding in report.findings if finding.kind == "duplicate-frame"]
     assert pair.path.name == "patches_105.jpg"
-    assert "patches_101.jpg, which is kept once on the val side" in pair.reason
+    assert "patches_101.jpg, which is kept once on the val side; their 3 and 3 boxes were joined to 3" in pair.reason
     assert {
         f.frame.image.parent.name for f in report.frames if f.frame.image.stem in ("patches_101", "patches_105")
     } == {"val"}
