@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import field_serializer
-
 from edgeloop.errors import BadInput
 from edgeloop.formats.rules import RULES, Kind, Severity
 from edgeloop.frames import LabelledFrame
@@ -24,7 +22,7 @@ class Finding(Record):
         severity: an error refuses the whole set; a warning left a box or a frame out, or mended it, and went on; a
             notice changed nothing.
         kind: which check found it; `edgeloop.formats.rules.RULES` says what each means.
-        path: the file it is about. In JSON, bytes of its name that are no UTF-8 stand as `\\xff`.
+        path: the file it is about.
         reason: what was expected and what came, for people.
         box: where in the image, x1, y1, x2, y2 in pixels; None when it is about more or less than one box.
         fix: what reading with `fix` does about it; "" when only a person can.
@@ -38,10 +36,6 @@ class Finding(Record):
     box: tuple[float, float, float, float] | None = None
     fix: str = ""
     fixed: bool = False
-
-    @field_serializer("path", when_used="json")
-    def _path_text(self, path: Path) -> str:
-        return utf8(path)
 
     def __str__(self) -> str:
         done = f" ({'done' if self.fixed else '--fix'}: {self.fix})" if self.fix else ""
