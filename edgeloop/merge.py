@@ -14,7 +14,7 @@ from pathlib import Path
 from edgeloop.errors import BadInput
 from edgeloop.files import atomic_directory, write_text
 from edgeloop.formats import yolo
-from edgeloop.formats.assemble import join_copies
+from edgeloop.formats.copies import join_copies
 from edgeloop.formats.findings import printable
 from edgeloop.frames import SPLITS, Frame, Label, LabelledFrame, Split
 from edgeloop.lock import exclusive

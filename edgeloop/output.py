@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from edgeloop.record import Record
+from edgeloop.record import Record, json_text
 
 WIDTH = 120  # where stdout is no terminal
 
@@ -23,7 +23,7 @@ def show(result: Any, tables: Sequence[RenderableType], *, as_json: bool) -> Non
         as_json: print the result as one JSON document instead.
     """
     if as_json:
-        sys.stdout.write(json.dumps(as_document(result), indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(as_document(result)) + "\n")
         return
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     for table in tables:

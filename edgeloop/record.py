@@ -24,7 +24,7 @@ class Record(BaseModel):
     def to_json(self) -> str:
         """The record as indented JSON with its schema version first."""
         document = {"schema_version": self.SCHEMA_VERSION, **self.model_dump(mode="json")}
-        return json.dumps(document, indent=2, ensure_ascii=False)
+        return json_text(document)
 
     def save(self, path: Path) -> Path:
         """Write the JSON form, whole or not at all."""
@@ -60,6 +60,15 @@ class Record(BaseModel):
             return cls.model_validate(document)
         except ValidationError as error:
             raise BadInput(f"{source}: {explain(error)}") from error
+
+
+def json_text(document: object) -> str:
+    """A document as indented JSON that can be written as UTF-8.
+
+    Paths may hold bytes that are no UTF-8, which Python keeps as half characters; they become JSON's own escapes
+    (`\\udcff`), so that they come back as they were.
+    """
+    return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def explain(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""Readers and writers of label formats: YOLO, Pascal VOC. `read` is the way in."""
+"""Readers and writers of label formats: YOLO, Pascal VOC, COCO. `read` is the way in."""
 
 from edgeloop.formats.detect import Format, detect, read
 from edgeloop.formats.findings import Finding, ReadReport

@@ -16,84 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeloop.errors import BadInput
-from edgeloop.formats import detect, images, names, read, voc, yolo
+from edgeloop.formats import detect, images, names, read, voc_xml
 from edgeloop.formats.findings import Finding, refuse_errors, warning
-from edgeloop.frames import Frame, Label, LabelledFrame
-
-NAMES = ("scratch", "dent")
-
-
-def picture(path: Path, width: int = 64, height: int = 48, seed: int = 0) -> Path:
-    """A small image of noise, so that no two seeds share their bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
-    assert cv2.imwrite(str(path), pixels)
-    return path
-
-
-def yolo_set(folder: Path, lines: dict[str, str], side: str = "train") -> Path:
-    """A YOLO set with one image per key and the value as its label file."""
-    for seed, (stem, text) in enumerate(sorted(lines.items())):
-        picture(folder / "images" / side / f"{stem}.jpg", seed=seed)
-        label = folder / "labels" / side / f"{stem}.txt"
-        label.parent.mkdir(parents=True, exist_ok=True)
-        label.write_text(text)
-    (folder / "data.yaml").write_text(yolo.yaml_text(NAMES, [side] if side else []))
-    return folder
-
-
-def voc_set(folder: Path, body: str, filename: str = "a.jpg", size: tuple[int, int] = (64, 48)) -> Path:
-    """A VOC set of one image; `body` is what stands behind <size>."""
-    picture(folder / "JPEGImages" / "a.jpg")
-    (folder / "Annotations").mkdir()
-    (folder / "Annotations" / "a.xml").write_text(
-        f"<annotation><filename>{filename}</filename><size><width>{size[0]}</width><height>{size[1]}</height></size>"
-        f"{body}</annotation>"
-    )
-    return folder
-
-
-def voc_object(name: str, *corners: object) -> str:
-    tags = zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
-    box = "".join(f"<{tag}>{value}</{tag}>" for tag, value in tags)
-    return f"<object><name>{name}</name><bndbox>{box}</bndbox></object>"
-
-
-@st.composite
-def labelled(draw: st.DrawFn) -> tuple[int, int, list[Label]]:
-    """An image size and boxes inside it with sides of at least a pixel."""
-    width, height = draw(st.integers(8, 120)), draw(st.integers(8, 120))
-    labels = []
-    for _ in range(draw(st.integers(0, 5))):
-        x1, y1 = draw(st.floats(0, width - 1)), draw(st.floats(0, height - 1))
-        x2, y2 = draw(st.floats(x1 + 1, width)), draw(st.floats(y1 + 1, height))
-        box = round(x1, 2), round(y1, 2), round(x2, 2), round(y2, 2)  # finer differences may become one box
-        labels.append(Label(draw(st.integers(0, 1)), box))
-    return width, height, labels
-
-
-def assert_close(found: tuple[Label, ...], expected: list[Label]) -> None:
-    def key(label: Label) -> tuple[float, ...]:
-        return label.class_id, *(round(side, 2) for side in label.box)
-
-    pairs = zip(sorted(found, key=key), sorted(set(expected), key=key), strict=True)
-    for one, other in pairs:
-        assert one.class_id == other.class_id
-        assert np.allclose(one.box, other.box, atol=0.5)
-
-
-@given(labelled())
-@pytest.mark.parametrize("kind", ["yolo", "voc"])
-def test_round_trip(tmp_path_factory: pytest.TempPathFactory, kind: str, example: tuple[int, int, list[Label]]) -> None:
-    """Boxes written in either format are read back, each within half a pixel."""
-    width, height, labels = example
-    folder = tmp_path_factory.mktemp("set")
-    image = picture(folder / "source" / "frame 1.png", width, height)
-    frame = LabelledFrame(Frame("", image, width, height, "c", datetime.now(timezone.utc)), tuple(labels))
-    {"yolo": yolo, "voc": voc}[kind].write_set(folder / "set", [frame], NAMES)
-    report = read(folder / "set", names=NAMES)
-    assert report.names == NAMES
-    assert_close(report.frames[0].labels, labels)
+from edgeloop.frames import Label
+from tests.labelled_sets import NAMES, encoded, picture, voc_object, voc_set, with_orientation, yolo_set
 
 
 def test_yolo_reads_sides_names_and_background(tmp_path: Path) -> None:
@@ -219,21 +145,9 @@ def test_overhang_by_rounding_is_cut(tmp_path: Path) -> None:
     assert report.findings == ()
 
 
-@given(st.tuples(*[st.floats(-200, 200)] * 4), st.integers(1, 150), st.integers(1, 150))
-def test_settled_boxes_lie_inside(box: tuple[float, float, float, float], width: int, height: int) -> None:
-    """Whatever comes, a box that is kept lies in its image and has an area."""
-    from edgeloop.formats.assemble import settle
-
-    settled = settle(box, width, height)
-    if len(settled) == 4:
-        x1, y1, x2, y2 = settled
-        assert 0 <= x1 < x2 <= width
-        assert 0 <= y1 < y2 <= height
-
-
 def test_zero_area_and_repeated_boxes_are_left_out(tmp_path: Path) -> None:
     """Boxes without area and exact repetitions are warnings: left out, listed with file and line."""
-    text = "0 0.5 0.5 0 0.5\n1 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.5 0.5\n0 0.5 0.5 -0.5 0.5\n"
+    text = "0 0.5 0.5 0 0.5\n1 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.001\n"
     report = read(yolo_set(tmp_path, {"a": text}))
     assert len(report.frames[0].labels) == 1
     assert [finding.kind for finding in report.findings] == ["zero-area", "zero-area", "duplicate-box"]
@@ -253,7 +167,7 @@ def test_missing_partners(tmp_path: Path) -> None:
     assert "6 errors" in message
     assert "5 × image without a label file (a background needs an empty one): images/train/a0.jpg" in message
     assert "and 2 more" in message
-    assert "1 × label file without its image: labels/train/ghost.txt" in message
+    assert "1 × label without its image: labels/train/ghost.txt" in message
     assert "\n" not in message
 
 
@@ -349,9 +263,31 @@ def test_voc_filename_finds_the_image(tmp_path: Path) -> None:
     (tmp_path / "Annotations/a.xml").rename(tmp_path / "Annotations/export-17.xml")
     assert read(tmp_path).frames[0].frame.image.name == "a.jpg"
     (tmp_path / "JPEGImages/a.jpg").rename(tmp_path / "JPEGImages/b.jpg")
-    with pytest.raises(BadInput, match="label file without its image") as caught:
+    with pytest.raises(BadInput, match="label without its image") as caught:
         read(tmp_path)
     assert "image without a label file" in str(caught.value)
+
+
+def test_voc_in_subfolders_and_twice(tmp_path: Path) -> None:
+    """Annotations are paired by their path, a stem that two images share is an error that nobody can mend for you."""
+    voc_set(tmp_path, voc_object("dent", 1, 2, 30, 40))
+    for kind, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        (tmp_path / kind / "lot").mkdir()
+        shutil.copy(tmp_path / kind / f"a.{suffix}", tmp_path / kind / "lot" / f"a.{suffix}")
+    picture(tmp_path / "JPEGImages/lot/a.jpg", seed=4)
+    assert [frame.frame.image.parent.name for frame in read(tmp_path).frames] == ["JPEGImages", "lot"]
+    picture(tmp_path / "JPEGImages/lot/a.png", seed=5)
+    for fix in (False, True):
+        with pytest.raises(BadInput, match=r"lot/a\.png \(a\.jpg has the same name before the dot\)"):
+            read(tmp_path, fix=fix)
+
+
+def test_yolo_suffixes_in_capitals(tmp_path: Path) -> None:
+    """A.JPG and A.TXT belong together as a.jpg and a.txt do."""
+    yolo_set(tmp_path, {"a": "0 0.5 0.5 0.5 0.5\n"})
+    (tmp_path / "images/train/a.jpg").rename(tmp_path / "images/train/a.JPG")
+    (tmp_path / "labels/train/a.txt").rename(tmp_path / "labels/train/a.TXT")
+    assert len(read(tmp_path).frames[0].labels) == 1
 
 
 @pytest.mark.parametrize(
@@ -375,19 +311,49 @@ def test_voc_refuses_document_types(tmp_path: Path, declaration: str) -> None:
 def test_annotation_parser_never_crashes(content: bytes) -> None:
     """Any bytes are an annotation or a reason."""
     for candidate in (content, b"<annotation>" + content + b"</annotation>"):
-        with suppress(voc.BadAnnotation):
-            assert isinstance(voc.parse_annotation(candidate), voc.Annotation)
+        with suppress(voc_xml.BadAnnotation):
+            assert isinstance(voc_xml.parse_annotation(candidate), voc_xml.Annotation)
+
+
+def copies(tmp_path: Path, train: str, val: str) -> Path:
+    """One picture on two sides, labelled by two people."""
+    yolo_set(tmp_path, {"a": train})
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "val").mkdir()
+    shutil.copy(tmp_path / "images/train/a.jpg", tmp_path / "images/val/b.jpg")
+    (tmp_path / "labels/val/b.txt").write_text(val)
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [scratch, dent]\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "joined", "said"),
+    [
+        ("0 0.5 0.5 0.5 0.5\n", "0 0.5 0.5 0.4 0.45\n", ["0 0.5 0.5 0.4 0.45"], "1 drawn differently, 0 with another"),
+        ("1 0.5 0.5 0.4 0.4\n", "0 0.5 0.5 0.4 0.4\n", ["0 0.5 0.5 0.4 0.4"], "0 drawn differently, 1 with another"),
+        ("0 0.2 0.2 0.2 0.2\n", "0 0.7 0.7 0.2 0.2\n", ["0 0.7 0.7 0.2 0.2", "0 0.2 0.2 0.2 0.2"], "1 and 1 boxes"),
+        ("0 0.5 0.5 0.5 0.5\n", "", ["0 0.5 0.5 0.5 0.5"], "0 and 1 boxes were joined to 1"),
+        ("0 0.5 0.5 0.5 0.5\n0 0.52 0.5 0.4 0.5\n", "0 0.5 0.5 0.5 0.5\n",
+         ["0 0.5 0.5 0.5 0.5", "0 0.52 0.5 0.4 0.5"], "1 and 2 boxes were joined to 2"),
+    ],
+    ids=["one object drawn twice", "two classes", "two objects", "one copy is empty", "crowded"],
+)  # fmt: skip
+def test_copies_that_contradict(tmp_path: Path, train: str, val: str, joined: list[str], said: str) -> None:
+    """The copy on the stricter side is right where both show an object; what only the other has is added."""
+    report = read(copies(tmp_path, train, val))
+    (frame,) = report.frames
+    assert frame.split == "val"
+    rows = [[float(word) for word in line.split()] for line in joined]
+    found = [[label.class_id, (label.box[2] - label.box[0]) / 64] for label in frame.labels]
+    assert np.allclose(found, [[row[0], row[3]] for row in rows])
+    (finding,) = report.findings
+    assert said in finding.reason
 
 
 def test_copies_are_joined_on_the_strictest_side(tmp_path: Path) -> None:
     """Equal bytes are one frame, on the side that is not trained on, with the union of the boxes, and a reason."""
-    yolo_set(tmp_path, {"a": "0 0.5 0.5 0.5 0.5\n1 0.2 0.2 0.2 0.2\n"})
-    (tmp_path / "images/val").mkdir()
-    shutil.copy(tmp_path / "images/train/a.jpg", tmp_path / "images/val/b.jpg")
-    (tmp_path / "labels/val").mkdir()
-    (tmp_path / "labels/val/b.txt").write_text("0 0.5 0.5 0.49 0.5\n0 0.8 0.8 0.2 0.2\n")
-    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [scratch, dent]\n")
-    report = read(tmp_path)
+    train, val = "0 0.5 0.5 0.5 0.5\n1 0.2 0.2 0.2 0.2\n", "0 0.5 0.5 0.49 0.5\n0 0.8 0.8 0.2 0.2\n"
+    report = read(copies(tmp_path, train, val))
     (frame,) = report.frames
     (finding,) = report.findings
     assert (frame.split, len(frame.labels), report.files) == ("val", 3, 2)
@@ -422,12 +388,6 @@ def test_warnings_refuse_nothing() -> None:
 # images
 
 
-def encoded(suffix: str, pixels: np.ndarray) -> bytes:
-    done, content = cv2.imencode(suffix, pixels)
-    assert done
-    return content.tobytes()
-
-
 NOISE = np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)
 
 
@@ -452,14 +412,6 @@ def test_header_size_is_the_decoded_size(suffix: str, mode: str) -> None:
     fact = images.inspect_content(Path(f"a{suffix}"), content)
     assert isinstance(fact, images.ImageFacts)
     assert images.header_size(content) == (fact.width, fact.height) == (53, 37)
-
-
-def with_orientation(content: bytes, orientation: int, order: str) -> bytes:
-    """The JPEG with an EXIF segment that says how the camera was held."""
-    mark = b"II*\0" if order == "<" else b"MM\0*"
-    tiff = mark + struct.pack(order + "IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
-    segment = b"Exif\0\0" + tiff
-    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -574,7 +526,7 @@ def test_neu_det(shared: Path) -> None:
     assert (report.files, len(report.frames)) == (1800, 1799)
     (pair,) = [finding for finding in report.findings if finding.kind == "duplicate-frame"]
     assert pair.path.name == "patches_105.jpg"
-    assert "patches_101.jpg, which is kept once on the val side" in pair.reason
+    assert "patches_101.jpg, which is kept once on the val side; their 3 and 3 boxes were joined to 3" in pair.reason
     assert {
         f.frame.image.parent.name for f in report.frames if f.frame.image.stem in ("patches_101", "patches_105")
     } == {"val"}

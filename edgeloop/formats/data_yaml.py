@@ -1,0 +1,172 @@
+"""What describes a YOLO set as a whole: its data.yaml or class list, the folders of its images, and their sides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgeloop.errors import BadInput
+from edgeloop.formats.classes import refuse_unusable
+from edgeloop.formats.findings import printable
+from edgeloop.frames import Split
+
+YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
+CLASS_FILES = ("classes.txt", "obj.names")  # LabelImg and Label Studio; Darknet
+MAXIMUM_LIST_BYTES = 1000 * 1000  # of data.yaml or classes.txt
+# Folder names that say which side their frames are on. A test side is held out of training, which is what audit means.
+SIDES: dict[str, Split] = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "audit",
+    "audit": "audit",
+}  # fmt: skip
+
+
+def find_yaml(folder: Path) -> Path | None:
+    """The file that describes the set, if it has one."""
+    return next((folder / name for name in YAML_NAMES if (folder / name).is_file()), None)
+
+
+def image_folders(folder: Path) -> list[tuple[Path, Split | None]]:
+    """Where the images lie and which side they are on: as data.yaml says, else images/[side]/ or side/images/."""
+    declared = _declared(folder)
+    if declared:
+        return declared
+    found: list[tuple[Path, Split | None]] = []
+    if (folder / "images").is_dir():
+        found.append((folder / "images", None))
+    found += [(folder / name / "images", side) for name, side in SIDES.items() if (folder / name / "images").is_dir()]
+    return found
+
+
+def _declared(folder: Path) -> list[tuple[Path, Split | None]]:
+    """The places inside the set that its data.yaml names."""
+    sides: dict[Path, set[Split]] = {}
+    for place, side in _places(folder):
+        if _is_inside(folder, place):
+            sides.setdefault(place, set()).add(side)
+    # A folder named for two sides, as in coco128, has not been split.
+    return [(place, next(iter(named)) if len(named) == 1 else None) for place, named in sides.items()]
+
+
+def outside(folder: Path) -> list[Path]:
+    """The places that data.yaml names and that are not in the set: pictures from there would be somebody else's."""
+    return [place for place, _ in _places(folder) if not _is_inside(folder, place)]
+
+
+def _places(folder: Path) -> list[tuple[Path, Split]]:
+    path = find_yaml(folder)
+    document = _document(path) if path else {}
+    base = str(document.get("path") or "")
+    found = []
+    for name, side in SIDES.items():
+        values = document.get(name)
+        for value in values if isinstance(values, list) else [values]:
+            place = _place(folder, base, value) if isinstance(value, str) else None
+            found += [(place, side)] if place is not None else []
+    return found
+
+
+def _place(folder: Path, base: str, value: str) -> Path | None:
+    """Resolve a data.yaml entry as Ultralytics does, or beside the file (Roboflow writes `../train/images`).
+
+    Of several that exist, one inside the set is meant.
+    """
+    tries = (folder / base / value, folder / value, folder / value.removeprefix("../"))
+    there = [place for place in tries if "\0" not in value + base and place.is_dir()]
+    return next((place for place in there if _is_inside(folder, place)), there[0] if there else None)
+
+
+def _is_inside(folder: Path, place: Path) -> bool:
+    """By its name, or after all links: a set may be reached by two names, and may hold links (these are a notice)."""
+    lexical = Path(os.path.abspath(place)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100  # resolve() follows links
+    return lexical or place.resolve().is_relative_to(folder.resolve())
+
+
+def set_names(folder: Path) -> tuple[str, ...]:
+    """The class names of a set, index is the class id.
+
+    Raises:
+        BadInput: neither data.yaml nor classes.txt gives distinct names with ids 0, 1, 2, …
+    """
+    path = find_yaml(folder)
+    if path is not None:
+        return _yaml_names(path, _document(path).get("names"))
+    listed = _class_file(folder)
+    if listed is None:
+        raise BadInput(
+            f"{printable(folder)} names no classes: expected data.yaml with `names:` or classes.txt, came neither. "
+            f"Add one of them, or give the names."
+        )
+    return _checked(listed, [line.strip() for line in _text(listed).splitlines() if line.strip()])
+
+
+def _class_file(folder: Path) -> Path | None:
+    return next((folder / name for name in CLASS_FILES if (folder / name).is_file()), None)
+
+
+def has_names(folder: Path) -> bool:
+    """Whether a set says what its classes are called; a data.yaml without `names:` does not."""
+    path = find_yaml(folder)
+    return "names" in _document(path) if path else _class_file(folder) is not None
+
+
+def _yaml_names(path: Path, names: object) -> tuple[str, ...]:
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise BadInput(f"{printable(path)}: expected names with the ids 0 to {len(names) - 1}, came {list(names)}.")
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise BadInput(f"{printable(path)}: expected `names:` with a list of class names, came {names!r}.")
+    return _checked(path, [str(name).strip() for name in names])
+
+
+def _checked(path: Path, names: list[str]) -> tuple[str, ...]:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated or not all(names):
+        raise BadInput(f"{printable(path)}: expected distinct, non-empty class names, came {repeated or names}.")
+    refuse_unusable(path, names)
+    return tuple(names)
+
+
+def _document(path: Path) -> dict[str, object]:
+    try:
+        document = _load(_text(path)) or {}
+    except yaml.YAMLError as problem:
+        raise BadInput(f"{printable(path)} is not YAML: {' '.join(str(problem).split())}") from problem
+    if not isinstance(document, dict):
+        raise BadInput(f"{printable(path)} holds {type(document).__name__}; expected `names:`, `train:`, `val:`.")
+    return document
+
+
+def _text(path: Path) -> str:
+    try:
+        if (size := path.stat().st_size) > MAXIMUM_LIST_BYTES:
+            raise BadInput(f"{printable(path)} has {size / 1e6:.0f} MB; expected a short list of names and folders.")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise BadInput(f"{printable(path)} cannot be read as UTF-8 text ({problem}).") from problem
+
+
+def yaml_text(names: Sequence[str], sides: Sequence[str]) -> str:
+    """A data.yaml. It has no `path:`, so that Ultralytics takes the file's own folder, wherever that is moved."""
+    document = {side: f"images/{side}" for side in sides} | {"names": dict(enumerate(names))}
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them expand to gigabytes as soon as somebody prints the document."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it holds an alias (*name); write the value out")
+        return super().compose_node(parent, index)
+
+
+def _load(text: str) -> object:
+    try:
+        return yaml.load(text, _Plain)  # noqa: S506  # a SafeLoader
+    except RecursionError as problem:
+        raise yaml.YAMLError("it is nested too deeply") from problem

@@ -1,0 +1,70 @@
+"""What is worth knowing about a set that was read, and changes nothing: links, colour modes, EXIF, suspicious boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from edgeloop.formats.findings import Finding, notice, printable
+from edgeloop.formats.headers import UPRIGHT, Header, read_header
+from edgeloop.formats.paths import Inside
+from edgeloop.formats.rules import Kind
+from edgeloop.formats.suspicious import suspicious
+from edgeloop.frames import LabelledFrame
+from edgeloop.progress import bar
+
+# What becomes of a picture of each mode: detectors are trained on, and run on, three channels of 8 bits.
+DECODED = {
+    "grey": "their grey is repeated in three channels",
+    "palette": "their colours are looked up",
+    "alpha": "their transparency is dropped, and what lies beneath shows",
+    "CMYK": "their colours are converted without their profile",
+    "more than 8 bits": "only the upper 8 bits of each value are kept",
+}
+
+
+def notices(
+    folder: Path, frames: Sequence[LabelledFrame], names: Sequence[str], files: Iterable[Path]
+) -> list[Finding]:
+    """Every notice about a set.
+
+    Args:
+        folder: the set's.
+        frames: what was taken in.
+        names: of their classes.
+        files: images and annotations that were read.
+    """
+    images = [frame.frame.image for frame in frames]
+    headers = [read_header(image) for image in bar(images, "reading headers", len(images))]
+    return [*linked(folder, files), *_modes(images, headers), *_turned(images, headers), *suspicious(frames, names)]
+
+
+def linked(folder: Path, files: Iterable[Path]) -> list[Finding]:
+    """Links out of the folder are followed, since sets are made of links into an archive of images; this says so."""
+    inside = Inside(folder)
+    outside = [path for path in dict.fromkeys(files) if not inside.holds(path)]
+    return _counted("linked-outside", outside, "reached by a link that leads out of the set, and taken in")
+
+
+def _modes(images: Sequence[Path], headers: Sequence[Header]) -> list[Finding]:
+    findings = []
+    for mode, becomes in DECODED.items():
+        found = [image for image, header in zip(images, headers, strict=True) if mode in header.modes]
+        what = f"{mode} ({becomes})" if mode != "alpha" else f"with transparency ({becomes})"
+        findings += _counted("colour-mode", found, what)
+    return findings
+
+
+def _turned(images: Sequence[Path], headers: Sequence[Header]) -> list[Finding]:
+    found = [image for image, header in zip(images, headers, strict=True) if header.orientation != UPRIGHT]
+    what = "turned as their EXIF orientation says when they are decoded; make sure that their boxes were drawn so"
+    return _counted("exif-rotation", found, what)
+
+
+def _counted(kind: Kind, found: Sequence[Path], what: str) -> list[Finding]:
+    """One notice for all files, named by the first: a set of 100,000 grey images has one thing to say."""
+    if not found:
+        return []
+    first = printable(found[0].name)
+    reason = f"{len(found)} {'file is' if len(found) == 1 else 'files are'} {what}; the first is {first}"
+    return [notice(kind, found[0], reason)]
