@@ -41,8 +41,8 @@ fsspec.register_implementation("counted", CountedMemory, clobber=True)
 @pytest.fixture
 def remote() -> Iterator[CountedMemory]:
     files = fsspec.filesystem("counted")
-    files.pipe_file("/line/set/images/a b.jpg", b"one")
-    files.pipe_file("/line/set/labels/\u00fc.txt", b"two")
+    files.pipe_file("counted://line/set/images/a b.jpg", b"one")
+    files.pipe_file("counted://line/set/labels/\u00fc.txt", b"two")
     files.read.clear()
     yield files
     CountedMemory.store.clear()
@@ -66,10 +66,10 @@ def test_only_what_changed_is_fetched(remote: CountedMemory, tmp_path: Path) -> 
     remote.read.clear()
     copy = mirror("counted://line/set", tmp_path)
     assert remote.read == []
-    remote.pipe_file("/line/set/images/a b.jpg", b"three")
-    remote.rm("/line/set/labels/\u00fc.txt")
+    remote.pipe_file("counted://line/set/images/a b.jpg", b"three")
+    remote.rm("counted://line/set/labels/\u00fc.txt")
     mirror("counted://line/set", tmp_path)
-    assert remote.read == ["/line/set/images/a b.jpg"]
+    assert remote.read == ["counted://line/set/images/a b.jpg"]
     assert content(copy) == {"images/a b.jpg": b"three"}
 
 
@@ -93,7 +93,7 @@ def test_a_single_file_is_a_source(remote: CountedMemory, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["../../evil.jpg", "a/../../evil.jpg", "..\\evil.jpg"])
 def test_a_name_that_leaves_the_folder_is_refused(remote: CountedMemory, tmp_path: Path, name: str) -> None:
     """Before anything is fetched."""
-    CountedMemory.store[f"/line/set/{name}"] = CountedMemory.store["/line/set/images/a b.jpg"]
+    CountedMemory.store[f"counted://line/set/{name}"] = CountedMemory.store["counted://line/set/images/a b.jpg"]
     with pytest.raises(BadInput, match="leaves the folder"):
         mirror("counted://line/set", tmp_path / "copies")
     assert remote.read == []
