@@ -24,6 +24,7 @@ Kind = Literal[
     "zero-area",
     "duplicate-box",
     "duplicate-frame",
+    "leak",
 ]
 
 # How one kind reads in the sentence that refuses a set, after its count.
@@ -40,6 +41,7 @@ PHRASES: dict[Kind, str] = {
     "zero-area": "box without area",
     "duplicate-box": "repeated box",
     "duplicate-frame": "repeated frame",
+    "leak": "frame that would leak between the sides of the split",
 }
 NAMED = 3  # paths named for each kind in the sentence that refuses a set
 
