@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from edgeloop.data_folder import writing
 from edgeloop.errors import BadInput
 from edgeloop.formats import yolo
 from edgeloop.formats.assemble import Entry, assemble
@@ -18,8 +19,9 @@ from edgeloop.formats.findings import refuse_errors
 from edgeloop.formats.images import ImageFacts, measure_all
 from edgeloop.frames import SPLITS, Frame, LabelledFrame, Split
 from edgeloop.manifest import Row, has_manifest, read_manifest, state_of
-from edgeloop.merge import MergeReport, merge, writing
+from edgeloop.merge import MergeReport, merge
 from edgeloop.record import Record
+from edgeloop.upgrade import class_ids
 
 
 class DatasetVersion(Record):
@@ -61,14 +63,16 @@ def describe(root: Path, md5: str) -> DatasetVersion:
     Raises:
         BadInput: the folder is not a data set that edgeloop made, or is damaged.
     """
-    names = load_names(root)
-    frames = load_labels(root)
+    names, rows = load_names(root), read_manifest(root)
+    boxes = {side: Counter[int]() for side in SPLITS}
+    for row in rows:
+        boxes[row.split].update(class_ids(root, row, names) if row.class_ids is None else row.class_ids)
     return DatasetVersion(
         root=root,
         md5=md5,
         names=names,
-        frames={side: sum(frame.split == side for frame in frames) for side in SPLITS},
-        boxes={side: count_boxes([frame for frame in frames if frame.split == side], names) for side in SPLITS},
+        frames={side: sum(row.split == side for row in rows) for side in SPLITS},
+        boxes={side: {name: boxes[side][index] for index, name in enumerate(names)} for side in SPLITS},
         state=state_of(root),
     )
 
@@ -122,7 +126,9 @@ def _from_row(folder: Path, row: Row, names: Sequence[str]) -> LabelledFrame:
         raise BadInput(f"{entry.annotation} is missing though the manifest lists it; restore the last version.")
     labels, findings = yolo.read_labels(entry, ImageFacts(row.sha256, row.width, row.height), names)
     refuse_errors(folder, findings)
-    frame = Frame(row.frame_id, entry.image, row.width, row.height, row.camera, row.time)
+    frame = Frame(
+        row.frame_id, entry.image, row.width, row.height, row.camera, row.time, perceptual_hash=row.perceptual_hash
+    )
     return LabelledFrame(frame, tuple(labels), row.split, row.source, row.labeler, row.group)
 
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgeloop.belonging import Placed, asked
+from edgeloop.data_folder import Change, Heading, refuse_strangers, write_state, writing
 from edgeloop.errors import BadInput
-from edgeloop.files import atomic_directory, write_text
 from edgeloop.formats import yolo
 from edgeloop.formats.copies import join_copies
-from edgeloop.formats.findings import printable
-from edgeloop.frames import SPLITS, Frame, Label, LabelledFrame, Split
-from edgeloop.lock import exclusive
-from edgeloop.manifest import MANIFEST_NAME, Row, has_manifest, read_manifest, state_of, write_manifest
-from edgeloop.progress import bar
+from edgeloop.formats.findings import Finding, warning
+from edgeloop.frames import Frame, Label, LabelledFrame
+from edgeloop.manifest import SCHEMA_VERSION, PastLabel, Row, has_manifest, read_manifest, read_marks, state_of
+from edgeloop.placement import place, refuse_rule
 from edgeloop.record import Record
-from edgeloop.splits import DEFAULT_SHARES, Shares, assign, group_of
+from edgeloop.splits import GroupRule, is_drawn
+from edgeloop.upgrade import looks_of, upgraded
 
 IMPORTER = "import"  # the labeler of labels that came with a set; anybody else's answer outranks it
-OUR_FILES = frozenset({"data.yaml", MANIFEST_NAME})
-CACHES = frozenset({".cache"})  # Ultralytics leaves labels/train.cache beside what it reads
 
 
 class MergeReport(Record):
@@ -39,6 +35,8 @@ class MergeReport(Record):
         stayed: ids of frames that asked for another side than the one they are on; no frame changes its side.
         duplicates: frames given twice in this merge, joined.
         state: what the data set holds now (`edgeloop.manifest.state_of`).
+        left_out: frames that would leak on whatever side they were put, each with the reason.
+        split_by: the rule that says what belongs together.
     """
 
     added: int
@@ -48,86 +46,65 @@ class MergeReport(Record):
     stayed: tuple[str, ...]
     duplicates: int
     state: str
+    left_out: tuple[Finding, ...] = ()
+    split_by: str = "none"
 
 
 @dataclass(frozen=True)
-class Change:
-    """A frame to write: its row, its label file's text, and the photograph to copy (None when it is there already)."""
+class _Current:
+    """The data set before a merge; `old` when its manifest lacks what this edgeloop writes."""
 
-    row: Row
-    text: str
-    photo: Frame | None
-
-
-@contextmanager
-def writing(data: Path) -> Iterator[None]:
-    """Hold the data set alone; clears what a killed writer left behind.
-
-    Raises:
-        BadInput: another process is writing.
-    """
-    with exclusive(data.parent / f".{data.name}.lock", f"the data set {printable(data)}"):
-        _recover(data)
-        yield
-
-
-def _recover(data: Path) -> None:
-    for left in data.parent.glob(f".{data.name}.*.old.tmp"):
-        if not data.exists():  # killed between the two renames of a file system that cannot exchange names
-            left.rename(data)
-    for left in data.parent.glob(f".{data.name}.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
+    rows: dict[str, Row]
+    heading: Heading
+    old: bool
 
 
 def merge(
     data: Path,
     frames: Sequence[LabelledFrame],
     names: Sequence[str],
-    shares: Shares = DEFAULT_SHARES,
+    rule: GroupRule | None = None,
     dry_run: bool = False,
 ) -> MergeReport:
     """Add frames to the live data set and update the labels of those that are there.
 
     The same frames twice change nothing, down to the bytes. A frame keeps the side, the camera and the time it came
-    with first. Labels of an import never replace labels that somebody else answers for.
+    with first. Labels of an import never replace labels that somebody else answers for. Frames that would leak are
+    left out (`edgeloop.placement`).
 
     Args:
         data: the live folder; made when it does not exist.
         frames: with class ids that index `names`.
         names: their class names; matched by name with those of the data set.
-        shares: for frames that no split is named for.
+        rule: what belongs together, from now on; None keeps the data set's own rule.
         dry_run: say what would change, and change nothing.
 
     Raises:
         BadInput: a class the data set does not have, files in `data` that are not the data set's, another writer, an
-            image that changed while it was copied, or groups that would leak. The data set is unchanged.
+            image that changed while it was copied, or a rule that cannot be kept. The data set is unchanged.
     """
     with nullcontext() if dry_run else writing(data):
-        rows, known_names = _current(data, names)
-        distinct, copies = join_copies(renumber(frames, names, known_names))
-        changes, report = _plan(distinct, rows, shares)
-        if not dry_run and (changes or not has_manifest(data)):
-            _write(data, rows, changes, known_names)
+        current = _current(data, names, rule)
+        distinct, copies = join_copies(renumber(frames, names, current.heading.names))
+        if rule is not None:
+            refuse_rule(_fresh(distinct, current.rows), [_placed(row) for row in current.rows.values()], rule)
+        changes, report = _plan(distinct, current)
+        if not dry_run and (changes or current.old):
+            write_state(data, current.rows, changes, current.heading)
         return report.model_copy(update={"duplicates": len(copies), "state": state_of(data)})
 
 
-def _current(data: Path, names: Sequence[str]) -> tuple[dict[str, Row], tuple[str, ...]]:
-    rows = {row.frame_id: row for row in read_manifest(data)} if has_manifest(data) else {}
-    _refuse_strangers(data, rows)
-    return rows, yolo.set_names(data) if rows or has_manifest(data) else tuple(names)
-
-
-def _refuse_strangers(data: Path, rows: dict[str, Row]) -> None:
-    """A file that a person put into data/ would be lost when the folder is replaced; say so instead."""
-    ours = OUR_FILES | {row.file for row in rows.values()} | {row.label_file for row in rows.values()}
-    found = (Path(parent, name) for parent, _, files in os.walk(data) for name in files)
-    strange = [path for path in found if path.suffix not in CACHES and path.relative_to(data).as_posix() not in ours]
-    if strange:
-        first = printable(min(strange).relative_to(data))
-        raise BadInput(
-            f"{printable(data)} holds {len(strange)} files that edgeloop did not put there ({first}, …); expected only "
-            f"its own. Move them out, and ingest them from where they are then."
-        )
+def _current(data: Path, names: Sequence[str], rule: GroupRule | None) -> _Current:
+    if not has_manifest(data):
+        refuse_strangers(data, {})
+        return _Current({}, Heading(tuple(names), rule.text if rule else "none"), old=True)
+    rows = {row.frame_id: row for row in read_manifest(data)}
+    refuse_strangers(data, rows)
+    version, split_by = read_marks(data)
+    heading = Heading(yolo.set_names(data), rule.text if rule else split_by)
+    if version < SCHEMA_VERSION:
+        rows = upgraded(data, rows, heading.names)
+    return _Current(rows, heading, old=version < SCHEMA_VERSION or heading.split_by != split_by)
 
 
 def renumber(frames: Sequence[LabelledFrame], names: Sequence[str], known: Sequence[str]) -> list[LabelledFrame]:
@@ -148,17 +125,23 @@ def renumber(frames: Sequence[LabelledFrame], names: Sequence[str], known: Seque
     return [replace(f, labels=tuple(Label(ids[label.class_id], label.box) for label in f.labels)) for f in frames]
 
 
-def _plan(frames: Sequence[LabelledFrame], rows: dict[str, Row], shares: Shares) -> tuple[list[Change], MergeReport]:
-    fresh = [frame for frame in frames if frame.frame.frame_id not in rows]
-    known: dict[str, Split] = {row.group: row.split for row in rows.values()}
-    sides = assign(fresh, known, shares)
-    changes = [_addition(frame, sides[group_of(frame)]) for frame in fresh]
-    unchanged, kept, stayed = 0, 0, []
+def _fresh(frames: Sequence[LabelledFrame], rows: dict[str, Row]) -> list[LabelledFrame]:
+    return [frame for frame in frames if frame.frame.frame_id not in rows]
+
+
+def _plan(frames: Sequence[LabelledFrame], current: _Current) -> tuple[list[Change], MergeReport]:
+    rows, rule = current.rows, GroupRule.parse(current.heading.split_by)
+    fresh = _seen(_fresh(frames, rows))
+    placement = place(fresh, [_placed(row) for row in rows.values()], rule)
+    taken = {frame.frame.frame_id: frame for frame in fresh if frame.frame.frame_id in placement.placed}
+    changes = [_addition(frame, placement.placed[frame_id]) for frame_id, frame in taken.items()]
+    stayed = [name for name, frame in taken.items() if asked(frame, rule) not in (None, placement.placed[name].side)]
+    unchanged, kept, added = 0, 0, len(changes)
     for frame in frames:
         row = rows.get(frame.frame.frame_id)
         if row is None:
             continue
-        if frame.split and frame.split != row.split:
+        if asked(frame, rule) not in (None, row.split):
             stayed.append(row.frame_id)
         update = _update(frame, row)
         if update is None:
@@ -167,20 +150,54 @@ def _plan(frames: Sequence[LabelledFrame], rows: dict[str, Row], shares: Shares)
             kept += 1
         else:
             changes.append(update)
-    counts = {"added": len(fresh), "updated": len(changes) - len(fresh), "unchanged": unchanged, "kept": kept}
-    return changes, MergeReport(**counts, stayed=tuple(stayed), duplicates=0, state="")
+    counts = {"added": added, "updated": len(changes) - added, "unchanged": unchanged, "kept": kept}
+    left_out = tuple(
+        warning("leak", frame.frame.image, placement.left_out[frame.frame.frame_id])
+        for frame in fresh
+        if frame.frame.frame_id in placement.left_out
+    )
+    return changes, MergeReport(
+        **counts, stayed=tuple(stayed), duplicates=0, state="", left_out=left_out, split_by=rule.text
+    )
 
 
-def _addition(frame: LabelledFrame, side: Split) -> Change:
+def _seen(frames: list[LabelledFrame]) -> list[LabelledFrame]:
+    """The frames as the manifest will hold them: time to the millisecond, and with their perceptual hashes, also those
+    that come from a queue, where nobody looked at them.
+    """
+    missing = [frame.frame.image for frame in frames if frame.frame.perceptual_hash is None]
+    looks = dict(zip(missing, looks_of(missing), strict=True))
+    return [replace(frame, frame=_as_kept(frame.frame, looks)) for frame in frames]
+
+
+def _as_kept(photo: Frame, looks: Mapping[Path, int | None]) -> Frame:
+    time = photo.time.replace(microsecond=photo.time.microsecond // 1000 * 1000)
+    return replace(photo, time=time, perceptual_hash=looks.get(photo.image, photo.perceptual_hash))
+
+
+def _placed(row: Row) -> Placed:
+    return Placed(
+        frame_id=row.frame_id,
+        group=row.group,
+        side=row.split,
+        camera=row.camera,
+        time=row.time,
+        look=row.perceptual_hash,
+        classes=frozenset(row.class_ids or ()),
+        drawn=is_drawn(row.split, row.source),
+    )
+
+
+def _addition(frame: LabelledFrame, to: Placed) -> Change:
     photo, text = frame.frame, _text(frame)
     suffix = {".jpeg": ".jpg"}.get(photo.image.suffix.lower(), photo.image.suffix.lower())
     row = Row(
         frame_id=photo.frame_id,
-        file=f"images/{side}/{photo.frame_id}{suffix}",
+        file=f"images/{to.side}/{photo.frame_id}{suffix}",
         camera=photo.camera,
-        time=photo.time.replace(microsecond=photo.time.microsecond // 1000 * 1000),
-        group=group_of(frame),
-        split=side,
+        time=photo.time,
+        group=to.group,
+        split=to.side,
         source=frame.source,
         labeler=frame.labeler,
         width=photo.width,
@@ -188,6 +205,8 @@ def _addition(frame: LabelledFrame, side: Split) -> Change:
         boxes=len(frame.labels),
         sha256="",  # known when the file is copied
         label_sha256=_digest(text),
+        perceptual_hash=photo.perceptual_hash,
+        class_ids=_ids(frame.labels),
     )
     return Change(row, text, photo)
 
@@ -196,8 +215,15 @@ def _update(frame: LabelledFrame, row: Row) -> Change | None:
     text = _text(frame)
     if _digest(text) == row.label_sha256:
         return None
-    answered = {"source": frame.source, "labeler": frame.labeler, "boxes": len(frame.labels)}
-    return Change(replace(row, **answered, label_sha256=_digest(text)), text, None)  # type: ignore[arg-type]
+    before = PastLabel(row.labeler, row.source, row.boxes, row.label_sha256)
+    answered = replace(row, source=frame.source, labeler=frame.labeler, boxes=len(frame.labels))
+    row = replace(answered, label_sha256=_digest(text), class_ids=_ids(frame.labels), history=(*row.history, before))
+    return Change(row, text, None)
+
+
+def _ids(labels: Sequence[Label]) -> tuple[int, ...]:
+    """The class of every box in the order of the label file, which is sorted by class."""
+    return tuple(sorted(label.class_id for label in labels))
 
 
 def _text(frame: LabelledFrame) -> str:
@@ -206,51 +232,3 @@ def _text(frame: LabelledFrame) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(data: Path, rows: dict[str, Row], changes: list[Change], names: Sequence[str]) -> None:
-    """Build the new folder beside the old one, unchanged files as hard links, and swap the two."""
-    written = {change.row.frame_id for change in changes if change.photo is None}
-    with atomic_directory(data) as new:
-        for row in bar(rows.values(), "keeping frames", len(rows)):
-            _link(data / row.file, new / row.file)
-            if row.frame_id not in written:
-                _link(data / row.label_file, new / row.label_file)
-        after = dict(rows)
-        for change in bar(changes, "writing frames", len(changes)):
-            row = _add(change, change.photo, new) if change.photo else change.row
-            _create(new / row.label_file).write_text(change.text, encoding="ascii")
-            after[row.frame_id] = row
-        sides = {"train", "val"} | {row.split for row in after.values()}  # Ultralytics asks for train and val
-        write_text(new / "data.yaml", yolo.yaml_text(names, [side for side in SPLITS if side in sides]))
-        write_manifest(new, after.values())
-
-
-def _add(change: Change, photo: Frame, new: Path) -> Row:
-    """Copy an image and make sure that it is still the one that was read."""
-    content = photo.image.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if not photo.is_content(content):
-        place = printable(photo.image)
-        raise BadInput(f"{place} changed while it was taken in; ingest again when nobody writes there.")
-    _create(new / change.row.file).write_bytes(content)
-    return replace(change.row, sha256=digest)
-
-
-def _create(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _link(old: Path, new: Path) -> None:
-    """A hard link; a copy where the file system has none. Nothing here ever writes into an existing file."""
-    try:
-        os.link(old, _create(new))
-    except FileNotFoundError as error:
-        raise BadInput(
-            f"{printable(old)} is missing though the manifest lists it; restore the last version."
-        ) from error
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
-            raise
-        shutil.copyfile(old, new)

@@ -1,15 +1,21 @@
-"""Which side of the split a frame is on, for ever: a hash of its group decides, so growing data moves nothing."""
+"""What a split is made of: the rule that groups frames, the shares of the sides, and the hash that decides for ever."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from datetime import datetime, timezone
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from edgeloop.errors import BadInput
+from edgeloop.formats.names import UNKNOWN_CAMERA
 from edgeloop.frames import LabelledFrame, Split
 from edgeloop.record import Record
+
+CLIP_GAP_SECONDS = 10.0  # a belt or a car shows another scene by then; name another with clip:SECONDS
+DRAWN = "queue:audit"  # source of frames that were drawn at random from production
 
 
 class Shares(Record):
@@ -29,9 +35,89 @@ class Shares(Record):
 DEFAULT_SHARES = Shares()
 
 
+class GroupRule(Record):
+    """What belongs together, so that it never ends up on two sides of a split.
+
+    | text          | one group is                                                                      |
+    |---------------|-----------------------------------------------------------------------------------|
+    | `none`        | what the source says belongs together, else a frame                               |
+    | `camera`      | every frame of a camera                                                           |
+    | `day`         | every frame of a day, UTC                                                         |
+    | `clip[:30]`   | frames of a camera with less than 10 (30) seconds between neighbours              |
+    | anything else | a regular expression: frames whose path gives the same first group, or same match |
+
+    Attributes:
+        kind: which of them.
+        pattern: the regular expression; "" for the others.
+        gap_seconds: of a clip.
+    """
+
+    kind: Literal["none", "camera", "day", "clip", "pattern"] = "none"
+    pattern: str = ""
+    gap_seconds: float = Field(default=CLIP_GAP_SECONDS, gt=0)
+
+    @classmethod
+    def parse(cls, text: str) -> GroupRule:
+        """The rule that a person named.
+
+        Raises:
+            BadInput: neither one of the words nor a regular expression.
+        """
+        if text in ("none", "camera", "day", "clip"):
+            return cls(kind=text)
+        if found := re.fullmatch(r"clip:(\d+(?:\.\d+)?)", text):
+            if float(found[1]) <= 0:
+                raise BadInput(f"expected the gap between two clips in seconds, more than 0, came {text!r}.")
+            return cls(kind="clip", gap_seconds=float(found[1]))
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise BadInput(
+                f"expected camera, day, clip, none or a regular expression to split by, came {text!r} ({error})."
+            ) from error
+        if not text:
+            raise BadInput("expected camera, day, clip, none or a regular expression to split by, came nothing.")
+        return cls(kind="pattern", pattern=text)
+
+    @property
+    def text(self) -> str:
+        """The rule as `parse` reads it."""
+        if self.kind == "clip":
+            return "clip" if self.gap_seconds == CLIP_GAP_SECONDS else f"clip:{self.gap_seconds:g}"
+        return self.pattern or self.kind
+
+    def key(self, frame: LabelledFrame) -> str | None:
+        """The group of a frame by this rule; None when the rule says nothing of it."""
+        if self.kind == "pattern":
+            found = re.search(self.pattern, frame.frame.image.as_posix())
+            return f"{self.pattern} {found[1] if found.re.groups else found[0]}" if found else None
+        return self.key_of(frame.frame.camera, frame.frame.time)
+
+    def key_of(self, camera: str, time: datetime) -> str | None:
+        """The same from camera and time alone.
+
+        A frame without a camera has no time either: `edgeloop.formats.names` gives it the date of its file.
+        """
+        if camera == UNKNOWN_CAMERA:
+            return None
+        keys = {"camera": f"camera {camera}", "day": f"day {time.astimezone(timezone.utc):%Y-%m-%d}"}
+        return keys.get(self.kind)
+
+
+NO_RULE = GroupRule()
+
+
 def group_of(frame: LabelledFrame) -> str:
     """The group of a frame; a frame without one is its own group."""
     return frame.group or frame.frame.frame_id
+
+
+def is_drawn(split: Split | None, source: str) -> bool:
+    """Whether a frame was drawn at random from production.
+
+    No rule about cameras or times can hold for such a frame: it comes from where every other frame comes from.
+    """
+    return split == "audit" and source == DRAWN
 
 
 def position(group: str) -> float:
@@ -46,55 +132,3 @@ def side_of(group: str, shares: Shares = DEFAULT_SHARES) -> Split:
     if at < shares.audit:
         return "audit"
     return "val" if at < shares.audit + shares.val else "train"
-
-
-def assign(
-    frames: Iterable[LabelledFrame], known: Mapping[str, Split] | None = None, shares: Shares = DEFAULT_SHARES
-) -> dict[str, Split]:
-    """The side of every group of `frames`: the one it is already on, else the one its frames ask for, else the hash's.
-
-    The first frames of a data set always give it a train and a val side: when the hash leaves one empty, the group
-    nearest to it goes there. That group is then known and stays.
-
-    Args:
-        frames: new frames.
-        known: groups that have a side already; none of them moves.
-        shares: for the groups that nothing else decides.
-
-    Raises:
-        BadInput: frames of one new group ask for different sides, or one asks for audit in a group that is trained on.
-    """
-    settled = dict(known or {})
-    asked = _asked(frames, settled)
-    chosen: dict[str, Split] = {
-        group: settled.get(group) or side or side_of(group, shares) for group, side in asked.items()
-    }
-    taken = {*settled.values(), *chosen.values()}
-    open_groups = sorted((g for g, side in asked.items() if side is None and g not in settled), key=position)
-    if len(open_groups) > 1 and shares.val > 0 and "val" not in taken:
-        chosen[open_groups[0]] = "val"
-    if len(open_groups) > 1 and shares.train > 0 and "train" not in taken:
-        chosen[open_groups[-1]] = "train"
-    return chosen
-
-
-def _asked(frames: Iterable[LabelledFrame], settled: Mapping[str, Split]) -> dict[str, Split | None]:
-    """The side that the frames of each group ask for, None when they leave it open."""
-    asked: dict[str, Split | None] = {}
-    for frame in frames:
-        group, side = group_of(frame), frame.split
-        before = asked.setdefault(group, side)
-        if group in settled:
-            if side == "audit" and settled[group] != "audit":
-                raise BadInput(
-                    f"{frame.frame.image.name} was drawn for the audit side, but its group {group!r} is on the "
-                    f"{settled[group]} side and would leak. Draw audit frames from groups that are not trained on."
-                )
-        elif side and before and side != before:
-            raise BadInput(
-                f"group {group!r} has frames for the {before} and the {side} side; expected one side a group, or the "
-                f"two would leak into each other. Split by a finer group."
-            )
-        elif side:
-            asked[group] = side
-    return asked

@@ -65,7 +65,7 @@ def ingest(source: Path, config: Config, format: Format = "auto", dry_run: bool 
     found = read(source, format)
     data = config.workspace.data
     merged = merge(data, found.frames, found.names, dry_run=dry_run)
-    counts = merged.model_dump(exclude={"duplicates"})
+    counts = merged.model_dump(exclude={"duplicates", "left_out", "split_by"})
     return IngestReport(
         source=source.resolve(),
         data=data,
@@ -75,7 +75,7 @@ def ingest(source: Path, config: Config, format: Format = "auto", dry_run: bool 
         boxes=count_boxes(found.frames, found.names),
         **counts,
         duplicates=found.files - len(found.frames),
-        rejected=found.findings,
+        rejected=(*found.findings, *merged.left_out),
         dry_run=dry_run,
     )
 

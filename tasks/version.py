@@ -169,12 +169,16 @@ def _as_ini(settings: dict[str, Any]) -> str:
 def _add_and_push(place: Workspace) -> str:
     if place.pointer.exists() and _pointed(place.pointer) is None:
         place.pointer.unlink()  # DVC writes it in place: a killed `add` may leave half a file
-    with _said_plainly(f"DVC could not take in {printable(place.data)}"), _repository(place) as repo:
-        (added,) = repo.add(str(place.data))
     refusal = f"the DVC remote {place.dvc_remote} did not take the data; check the address and the rights"
-    with _said_plainly(refusal), _repository(place) as repo:
-        repo.push(targets=[str(place.pointer)])
-    return str(added.outs[0].hash_info.value).removesuffix(".dir")
+    with _repository(place) as repo:
+        with _said_plainly(f"DVC could not take in {printable(place.data)}"):
+            (added,) = repo.add(str(place.data), relink=False)
+        tree = added.outs[0].obj
+        with _said_plainly(refusal):
+            pushed = repo.cloud.push([tree.hash_info, *(entry for _, _, entry in tree)])
+        if pushed.failed:
+            raise BadInput(f"{refusal}.")
+    return str(tree.hash_info.value).removesuffix(".dir")
 
 
 def _pointed(pointer: Path) -> str | None:

@@ -33,6 +33,7 @@ Kind = Literal[
     "whole-image-box",
     "near-duplicate-box",
     "odd-size",
+    "leak",
 ]
 
 
@@ -83,4 +84,5 @@ RULES: dict[Kind, Rule] = {
     "whole-image-box": Rule("notice", "box around nearly the whole image"),
     "near-duplicate-box": Rule("notice", "two boxes of one class on one object"),
     "odd-size": Rule("notice", "box of an unusual size for its class"),
+    "leak": Rule("warning", "frame that would leak between the sides of the split"),
 }

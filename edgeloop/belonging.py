@@ -1,0 +1,168 @@
+"""What belongs together: near duplicates, frames of one group of the rule, and neighbours in a clip.
+
+A frame that was drawn at random from production is bound by its looks alone: it comes from where every other frame
+comes from, so no rule about cameras or times can hold for it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from edgeloop.formats.names import UNKNOWN_CAMERA
+from edgeloop.frames import Frame, LabelledFrame, Split
+from edgeloop.near_duplicates import clusters, pairs_between
+from edgeloop.splits import GroupRule, is_drawn
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A frame that has a side.
+
+    Attributes:
+        look: its perceptual hash; None when it has none.
+        classes: ids of the classes on it.
+        drawn: it was drawn at random from production.
+    """
+
+    frame_id: str
+    group: str
+    side: Split
+    camera: str
+    time: datetime
+    look: int | None = None
+    classes: frozenset[int] = frozenset()
+    drawn: bool = False
+
+
+def is_ruled(frame: LabelledFrame, rule: GroupRule) -> bool:
+    """Whether the rule says anything of a frame."""
+    if is_drawn(frame.split, frame.source):
+        return False
+    return rule.key(frame) is not None or (rule.kind == "clip" and frame.frame.camera != UNKNOWN_CAMERA)
+
+
+def asked(frame: LabelledFrame, rule: GroupRule) -> Split | None:
+    """The side a frame asks for. A rule that says something of it has the last word on train and val."""
+    return None if frame.split != "audit" and is_ruled(frame, rule) else frame.split
+
+
+def sides_of_groups(settled: Iterable[Placed], rule: GroupRule) -> dict[str, set[Split]]:
+    """On which sides each group is, by the group it came with and by the rule."""
+    sides: dict[str, set[Split]] = defaultdict(set)
+    for one in settled:
+        sides[one.group].add(one.side)
+        key = None if one.drawn else rule.key_of(one.camera, one.time)
+        if key is not None:
+            sides[key].add(one.side)
+    return sides
+
+
+class Belonging:
+    """What each of some new frames, known by its index, belongs to.
+
+    Attributes:
+        keys: the group of each by the rule or its source; None when it is alone.
+        pulls: the sides that each belongs to, with the reason.
+        homes: the group of a settled frame that each belongs to; "" for none.
+    """
+
+    def __init__(self, frames: Sequence[LabelledFrame], settled: Sequence[Placed], rule: GroupRule) -> None:
+        self._frames, self._settled, self._rule = frames, settled, rule
+        self.keys = [self._key(frame) for frame in frames]
+        self.pulls: list[dict[Split, str]] = [{} for _ in frames]
+        self.homes = [""] * len(frames)
+        self._by_group()
+        self._by_look()
+        if rule.kind == "clip":
+            self._by_time()
+
+    def components(self, without: Iterable[int]) -> list[list[int]]:
+        """New frames that belong together when some are left out; each in one list, in their order."""
+        out = set(without)
+        staying = [index for index in range(len(self._frames)) if index not in out]
+        parent = list(range(len(self._frames)))
+        for links in self._links(staying):
+            for other in links[1:]:
+                first, second = sorted((_root(parent, links[0]), _root(parent, other)))
+                parent[second] = first
+        members: dict[int, list[int]] = defaultdict(list)
+        for index in staying:
+            members[_root(parent, index)].append(index)
+        return list(members.values())
+
+    def _key(self, frame: LabelledFrame) -> str | None:
+        ruled = None if is_drawn(frame.split, frame.source) else self._rule.key(frame)
+        return ruled or frame.group or None
+
+    def _by_group(self) -> None:
+        sides = sides_of_groups(self._settled, self._rule)
+        for index, key in enumerate(self.keys):
+            for side in sorted(sides.get(key, ())) if key else ():
+                self.pulls[index][side] = f"its group {key!r} is on the {side} side"
+
+    def _by_look(self) -> None:
+        mine, looks = _with_look((index, frame.frame.perceptual_hash) for index, frame in enumerate(self._frames))
+        theirs, others = _with_look((index, one.look) for index, one in enumerate(self._settled))
+        for new, old in pairs_between(looks, others):
+            self._pull(mine[new], self._settled[theirs[old]], "it looks like")
+
+    def _by_time(self) -> None:
+        gap = timedelta(seconds=self._rule.gap_seconds)
+        of_camera: dict[str, list[Placed]] = defaultdict(list)
+        for one in sorted((one for one in self._settled if not one.drawn), key=lambda one: one.time):
+            of_camera[one.camera].append(one)
+        times = {camera: [one.time for one in placed] for camera, placed in of_camera.items()}
+        for index in self._in_time(range(len(self._frames))):
+            frame = self._frames[index].frame
+            start = bisect_left(times.get(frame.camera, []), frame.time - gap)
+            for one in of_camera.get(frame.camera, [])[start:]:
+                if one.time - frame.time >= gap:
+                    break
+                if frame.time - one.time < gap:
+                    self._pull(index, one, f"less than {self._rule.gap_seconds:g} s lie between it and")
+
+    def _pull(self, index: int, one: Placed, how: str) -> None:
+        self.pulls[index].setdefault(one.side, f"{how} {one.frame_id} on the {one.side} side")
+        self.homes[index] = min(self.homes[index] or one.group, one.group)
+
+    def _in_time(self, indices: Iterable[int]) -> list[int]:
+        """Those that a clip can be made of, by camera and time."""
+        timed = [index for index in indices if is_ruled(self._frames[index], self._rule)]
+        return sorted(timed, key=lambda index: (*_camera_time(self._frames[index].frame), index))
+
+    def _links(self, indices: Sequence[int]) -> Iterator[list[int]]:
+        groups: dict[str, list[int]] = defaultdict(list)
+        for index in indices:
+            if (key := self.keys[index]) is not None:
+                groups[key].append(index)
+        yield from groups.values()
+        seen, looks = _with_look((index, self._frames[index].frame.perceptual_hash) for index in indices)
+        yield from ([seen[index] for index in cluster] for cluster in clusters(looks))
+        if self._rule.kind == "clip":
+            yield from ([one, other] for one, other in pairwise(self._in_time(indices)) if self._follow(one, other))
+
+    def _follow(self, one: int, other: int) -> bool:
+        (camera, time), (its_camera, its_time) = (_camera_time(self._frames[index].frame) for index in (one, other))
+        return camera == its_camera and (its_time - time).total_seconds() < self._rule.gap_seconds
+
+
+def _camera_time(frame: Frame) -> tuple[str, datetime]:
+    return frame.camera, frame.time
+
+
+def _with_look(looks: Iterable[tuple[int, int | None]]) -> tuple[list[int], list[int]]:
+    """The indices of those that have a perceptual hash, and the hashes."""
+    known = [(index, look) for index, look in looks if look is not None]
+    return [index for index, _ in known], [look for _, look in known]
+
+
+def _root(parent: list[int], index: int) -> int:
+    while parent[index] != index:
+        parent[index] = parent[parent[index]]
+        index = parent[index]
+    return index
