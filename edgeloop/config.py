@@ -130,6 +130,7 @@ class Workspace(NamedTuple):
     queue: Path  # the file queue
     reports: Path  # HTML
     inspections: Path  # what was found of the images of each source
+    mirrors: Path  # copies of remote sources
     store: str
     dvc_remote: str
     tracking_uri: str
@@ -148,6 +149,7 @@ class Workspace(NamedTuple):
             queue=var / "queue",
             reports=var / "reports",
             inspections=var / "inspections",
+            mirrors=var / "mirrors",
             store=_absolute(config.store, root),
             dvc_remote=_absolute(config.dvc_remote, root),
             tracking_uri=config.tracking.uri or f"sqlite:///{var / 'mlflow' / 'mlflow.db'}",

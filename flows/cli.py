@@ -69,33 +69,51 @@ def _import_demo() -> None:
 
 @app.command()
 def ingest(
-    sources: Annotated[list[Path], typer.Argument(help="Folders: labelled sets (YOLO, VOC) or frames.")],
+    sources: Annotated[list[str], typer.Argument(help="Folders, video files, fsspec URLs such as s3://bucket/set.")],
+    format: Annotated[  # noqa: A002
+        str, typer.Option(help="auto, yolo, voc, coco, images, video or log (a device's folder, another store).")
+    ] = "auto",
+    split_by: Annotated[
+        str,
+        typer.Option(
+            help="What stays on one side of the split: none, camera, day, clip, clip:SECONDS, or a regular expression "
+            "over the path, whose first group names it."
+        ),
+    ] = "none",
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what can be mended and list it; files are not changed.")
+    ] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two frames of a video; sooner where it changes.")] = 1.0,
+    camera: Annotated[str | None, typer.Option(help="Names the camera of a video.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     config_path: ConfigPath = None,
     as_json: Json = False,
 ) -> None:
-    """Take labelled sets into the data set and frames into the store; the data set becomes a new version."""
+    """Take labelled sets into the data set, a new version, and images, videos and device logs into the store."""
+    from edgeloop.arrival import IngestSettings
     from edgeloop.config import load_config
-    from edgeloop.dataset import DatasetVersion
+    from edgeloop.ingest_tables import ingest_tables
     from edgeloop.tables import version_table
     from tasks.arrivals import list_arrivals
     from tasks.ingest import ingest as ingest_set
-    from tasks.ingest import register_frames
+    from tasks.ingest import store_frames
     from tasks.version import commit_version
 
     config = load_config(config_path)
+    asked = {"format": format, "split_by": split_by, "fix": fix, "camera": camera, "dry_run": dry_run}
+    settings = IngestSettings.from_document(asked | {"sampling": {"every_seconds": every}}, "the options")
     reports: list[Any] = []
-    for arrival in list_arrivals.fn(sources, config):
-        if not arrival.labelled:
-            reports.append(register_frames.fn(arrival.folder, config))
-            continue
-        report = ingest_set.fn(arrival.folder, config, dry_run=dry_run)
+    for arrival in list_arrivals.fn(sources, config, settings):
+        report = (ingest_set if arrival.kind == "labelled" else store_frames).fn(arrival, config, settings)
         reports.append(report)
-        say(f"{report.source}: {report.added} frames added, {report.updated} updated, {report.unchanged} unchanged.")
-        say(*(f"  left out: {finding.path}: {finding.reason}" for finding in report.rejected))
-        if not dry_run:
+        tables = ingest_tables(report)
+        if report.state and not dry_run:
             reports.append(commit_version.fn(config, report.state))
-    show(reports, [version_table(one) for one in reports if isinstance(one, DatasetVersion)], as_json=as_json)
+            tables.append(version_table(reports[-1]))
+        if not as_json:
+            show(report, tables, as_json=False)
+    if as_json:
+        show(reports, [], as_json=True)
 
 
 @dataset.command("show")

@@ -36,7 +36,7 @@ def demo(options: DemoOptions, config_path: Path) -> DemoResult:
     config = load_config(config_path)
     profile, place = load_profile(config.path(config.device)), scene(options, config)
 
-    one = ingest([place.labelled], config_path)
+    one = ingest([place.labelled], config_path=config_path)
     first = recall(config, "first", RetrainResult) or record(
         config, "first", retrain("the first detector", audits=[place.audit_clean], config_path=config_path)
     )

@@ -1,52 +1,55 @@
-"""Stage arrivals: which folders came in, and which of them are labelled."""
+"""Stage arrivals: what came in, and what each of it is. Remote sources are brought to this machine first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgeloop.arrival import Arrival, IngestSettings, SourceFormat, recognise
 from edgeloop.config import Config
-from edgeloop.errors import BadInput
-from edgeloop.formats.assemble import images_below
-from edgeloop.formats.detect import detect
-from edgeloop.record import Record
+from edgeloop.log_intake import is_log
+from edgeloop.mirror import is_remote, mirror
+from edgeloop.store import said_plainly
 from tasks.stage import stage
 
 
-class Arrival(Record):
-    """A folder that came in; a labelled set goes into the data set, mere frames into the store."""
-
-    folder: Path
-    labelled: bool
-
-
 @stage(cache=False)
-def list_arrivals(sources: Sequence[Path] | None, config: Config) -> tuple[Arrival, ...]:
-    """The folders to take in: those named, or every folder of the inbox that holds an image.
+def list_arrivals(
+    sources: Sequence[Path | str] | None, config: Config, settings: IngestSettings | None = None
+) -> tuple[Arrival, ...]:
+    """What to take in: the sources that are named, or whatever of the inbox can be.
+
+    Args:
+        sources: folders, files and fsspec URLs.
+        config: names the inbox and where copies of remote sources are kept.
+        settings: what the sources are.
 
     Raises:
-        BadInput: a named folder does not exist or holds no image.
+        BadInput: a named source does not exist, cannot be reached, or holds nothing that can be taken in.
     """
+    kind = (settings or IngestSettings()).format
     if sources is None:
-        inbox = config.path(config.inbox)
-        found = sorted(folder for folder in inbox.glob("*") if folder.is_dir() and any(images_below(folder)))
-        return tuple(_arrival(folder) for folder in found)
-    return tuple(_arrival(_named(config.path(source))) for source in sources)
+        found = (folder for folder in sorted(config.path(config.inbox).glob("*")) if not folder.name.startswith("."))
+        return tuple(arrival for folder in found for arrival in _in_inbox(folder))
+    return tuple(arrival for source in sources for arrival in _named(str(source), config, kind))
 
 
-def _named(folder: Path) -> Path:
-    if not folder.is_dir():
-        came = "a file" if folder.exists() else "nothing"
-        raise BadInput(f"{folder}: expected a folder with images, came {came}. Name the folder of a set or of frames.")
-    if not any(images_below(folder)):
-        raise BadInput(f"{folder} holds no images: expected .jpg, .png, .bmp, .webp or .tif files in it.")
-    return folder.resolve()
+def _in_inbox(folder: Path) -> list[Arrival]:
+    """An empty folder of the inbox is one that is still being filled, or was emptied."""
+    if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
+        return []
+    return recognise(str(folder), folder.resolve(), "auto")
 
 
-def _arrival(folder: Path) -> Arrival:
-    """A folder that looks like no labelled layout is one of frames; a damaged set is refused when it is read."""
-    try:
-        detect(folder)
-    except BadInput:
-        return Arrival(folder=folder.resolve(), labelled=False)
-    return Arrival(folder=folder.resolve(), labelled=True)
+def _named(source: str, config: Config, kind: SourceFormat) -> list[Arrival]:
+    if not is_remote(source):
+        place = config.path(source.removeprefix("file://"))
+        return recognise(str(place), place, kind)
+    if kind == "log" or (kind == "auto" and _is_remote_log(source)):
+        return [Arrival(source=source, place=None, kind="log")]
+    return recognise(source, mirror(source, config.workspace.mirrors), kind)
+
+
+def _is_remote_log(source: str) -> bool:
+    with said_plainly(source):
+        return is_log(source)

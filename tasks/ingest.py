@@ -1,94 +1,120 @@
-"""Ingest: a labelled set into the data set, production frames into the store."""
+"""Ingest: a labelled set into the data set; frames, videos and logs into the store."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
-from edgeloop import frame_intake
+from edgeloop.arrival import Arrival, IngestReport, IngestSettings
 from edgeloop.config import Config
 from edgeloop.dataset import MergeReport, count_boxes, load_names, merge
-from edgeloop.formats import Finding, Format, read
-from edgeloop.frame_intake import RegisterReport
-from edgeloop.inspection import InspectionCache
+from edgeloop.formats import read
+from edgeloop.formats.assemble import require_images
+from edgeloop.frame_intake import register
+from edgeloop.inspection import InspectionCache, inspect_files
 from edgeloop.labelling import PullReport
-from edgeloop.record import Record
+from edgeloop.log_intake import take_log
+from edgeloop.manifest import has_manifest
+from edgeloop.near_duplicates import clusters
+from edgeloop.splits import GroupRule
+from edgeloop.video_frames import take_video
 from tasks.stage import stage
 
 
-class IngestReport(Record):
-    """What an ingest found and changed.
-
-    Attributes:
-        source: the folder that was read.
-        data: the live data set.
-        names: the source's class names.
-        files: image files in the source.
-        frames: distinct frames among them.
-        boxes: boxes of each class in the source, after rejections.
-        added, updated, unchanged, kept, stayed, duplicates: as in `edgeloop.merge.MergeReport`; duplicates are files
-            whose bytes repeat in the source.
-        rejected: what was left out, each with path and reason.
-        state: what the data set holds now; hand it to `commit_version`.
-        dry_run: nothing was changed.
-    """
-
-    source: Path
-    data: Path
-    names: tuple[str, ...]
-    files: int
-    frames: int
-    boxes: dict[str, int]
-    added: int
-    updated: int
-    unchanged: int
-    kept: int
-    stayed: tuple[str, ...]
-    duplicates: int
-    rejected: tuple[Finding, ...]
-    state: str
-    dry_run: bool
-
-
-@stage(reads=("source",))
-def ingest(source: Path, config: Config, format: Format = "auto", dry_run: bool = False) -> IngestReport:  # noqa: A002
+@stage(reads=("arrival",))
+def ingest(arrival: Arrival, config: Config, settings: IngestSettings | None = None) -> IngestReport:
     """Read a labelled set, check all of it, and merge it into the data set; twice changes nothing.
 
     Args:
-        source: the set's folder.
+        arrival: a labelled set.
         config: names the data set.
-        format: the source's layout; "auto" looks.
-        dry_run: say what would change, and change nothing.
+        settings: how to read it, and what belongs together.
 
     Raises:
-        BadInput: the source has errors, or contradicts the data set. The data set is unchanged.
+        BadInput: the set has errors, or contradicts the data set. The data set is unchanged.
     """
-    found = read(source, format)
-    data = config.workspace.data
-    merged = merge(data, found.frames, found.names, dry_run=dry_run)
-    counts = merged.model_dump(exclude={"duplicates", "left_out", "split_by"})
-    return IngestReport(
-        source=source.resolve(),
-        data=data,
-        names=found.names,
+    asked, data, place = settings or IngestSettings(), config.workspace.data, _place(arrival)
+    rule = GroupRule.parse(asked.split_by)
+    cache = None if asked.dry_run else InspectionCache(config.workspace.inspections, place)
+    names = load_names(data) if has_manifest(data) else None
+    found = read(place, arrival.layout or "auto", names, asked.fix, partial(inspect_files, cache=cache))
+    merged = merge(data, found.frames, found.names, rule, dry_run=asked.dry_run)
+    hashes = [frame.frame.perceptual_hash for frame in found.frames if frame.frame.perceptual_hash is not None]
+    report = IngestReport(
+        source=arrival.source,
+        kind="labelled",
         files=found.files,
-        frames=len(found.frames),
+        names=found.names,
         boxes=count_boxes(found.frames, found.names),
-        **counts,
         duplicates=found.files - len(found.frames),
-        rejected=(*found.findings, *merged.left_out),
-        dry_run=dry_run,
+        near_duplicates=sum(map(len, clusters(hashes))),
+        rejected=(*found.rejected, *merged.left_out),
+        fixed=tuple(found.mended),
+        notices=tuple(found.notices),
+        dry_run=asked.dry_run,
+        **merged.model_dump(include={"added", "updated", "unchanged", "kept", "stayed", "state"}),
     )
+    return _kept(report, config)
 
 
-@stage(reads=("folder",))
-def register_frames(folder: Path, config: Config) -> RegisterReport:
-    """Copy the frames of a folder into the store, where labelling and sampling find them by their id.
+@stage(cache=False)
+def store_frames(arrival: Arrival, config: Config, settings: IngestSettings | None = None) -> IngestReport:
+    """Images, the frames of a video, or what a device saw, into the store; twice changes nothing.
 
     Raises:
-        BadInput: no such folder, no image in it, or a store that cannot be opened.
+        BadInput: nothing that can be taken in, or a store that refuses. What was taken until then is whole.
     """
-    cache = InspectionCache(config.workspace.inspections, folder)
-    return frame_intake.register(folder, config.workspace.store, cache)
+    asked = settings or IngestSettings()
+    if asked.dry_run:
+        return _looked(arrival)
+    return _kept(_log(arrival, config) if arrival.kind == "log" else _frames(arrival, config, asked), config)
+
+
+def _frames(arrival: Arrival, config: Config, asked: IngestSettings) -> IngestReport:
+    place, store = _place(arrival), config.workspace.store
+    if arrival.kind == "video":
+        memory = config.workspace.inspections / "videos"
+        done = take_video(place, store, asked.sampling, memory, asked.camera)
+    else:
+        done = register(place, store, InspectionCache(config.workspace.inspections, place))
+    counts = done.model_dump(include={"added", "present", "near_duplicates", "warnings"})
+    return IngestReport(source=_said(arrival), kind=arrival.kind, rejected=done.rejected, **counts)
+
+
+def _log(arrival: Arrival, config: Config) -> IngestReport:
+    done = take_log(arrival.source, config.workspace.store)
+    left = tuple(f"left out: {one.path}: {one.reason}" for one in done.rejected)
+    return IngestReport(
+        source=arrival.source, kind="log", added=done.frames, present=done.present, rows=done.rows, flags=done.flags,
+        near_duplicates=done.near_duplicates, warnings=left,
+    )  # fmt: skip
+
+
+def _looked(arrival: Arrival) -> IngestReport:
+    """A dry run of what goes into the store: how many images there are; nothing is opened."""
+    files = len(require_images(_place(arrival))) if arrival.kind == "images" else 0
+    return IngestReport(source=_said(arrival), kind=arrival.kind, files=files, dry_run=True)
+
+
+def _kept(report: IngestReport, config: Config) -> IngestReport:
+    """Saved among the workspace's reports, unless nothing was done."""
+    if not report.dry_run:
+        source = hashlib.sha256(os.fsencode(report.source)).hexdigest()[:8]
+        name = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%f}-{source}.json"
+        report.save(config.workspace.reports / "ingest" / name)
+    return report
+
+
+def _place(arrival: Arrival) -> Path:
+    return arrival.place or Path(arrival.source)
+
+
+def _said(arrival: Arrival) -> str:
+    """The source; of a folder of videos the video's own path."""
+    return str(arrival.place) if arrival.kind == "video" else arrival.source
 
 
 @stage(cache=False)

@@ -8,14 +8,31 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeloop.arrival import Arrival, IngestReport, IngestSettings
 from edgeloop.config import Config
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.formats import yolo
 from edgeloop.store import FrameStore
-from tasks.ingest import IngestReport, ingest, register_frames
+from tasks.arrivals import list_arrivals
+from tasks.ingest import ingest as ingest_stage
+from tasks.ingest import store_frames
 
 NAMES = ("scratch", "dent")
+DRY = IngestSettings(dry_run=True)
+
+
+def arrival(place: Path, config: Config, settings: IngestSettings | None = None) -> Arrival:
+    (only,) = list_arrivals.fn([place], config, settings)
+    return only
+
+
+def ingest(place: Path, config: Config, settings: IngestSettings | None = None) -> IngestReport:
+    return ingest_stage.fn(arrival(place, config, settings), config, settings)
+
+
+def register_frames(place: Path, config: Config) -> IngestReport:
+    return store_frames.fn(arrival(place, config), config)
 
 
 def source(folder: Path, count: int = 6) -> Path:
@@ -35,8 +52,8 @@ def source(folder: Path, count: int = 6) -> Path:
 def test_report_counts_everything(tmp_path: Path) -> None:
     """The report accounts for every file and box: taken in, copied, left out with path and reason."""
     config = Config(root=tmp_path / "ws")
-    report = ingest.fn(source(tmp_path / "set"), config)
-    assert (report.files, report.frames, report.added, report.duplicates) == (7, 6, 6, 1)
+    report = ingest(source(tmp_path / "set"), config)
+    assert (report.files, report.added, report.duplicates) == (7, 6, 1)
     assert report.boxes == {"scratch": 3, "dent": 3}
     assert [(finding.kind, finding.path.name) for finding in report.rejected] == [
         ("zero-area", "copy.txt"),
@@ -48,15 +65,15 @@ def test_report_counts_everything(tmp_path: Path) -> None:
 def test_again_changes_nothing(tmp_path: Path) -> None:
     """A second ingest of the same source leaves the data set as it is and says so."""
     config = Config(root=tmp_path / "ws")
-    first = ingest.fn(source(tmp_path / "set"), config)
-    second = ingest.fn(tmp_path / "set", config)
+    first = ingest(source(tmp_path / "set"), config)
+    second = ingest(tmp_path / "set", config)
     assert (second.added, second.updated, second.unchanged) == (0, 0, 6)
     assert second.state == first.state
 
 
 def test_dry_run(tmp_path: Path) -> None:
     """A dry run says what would be added and leaves no trace."""
-    report = ingest.fn(source(tmp_path / "set"), Config(root=tmp_path / "ws"), dry_run=True)
+    report = ingest(source(tmp_path / "set"), Config(root=tmp_path / "ws"), DRY)
     assert (report.added, report.dry_run) == (6, True)
     assert not (tmp_path / "ws").exists()
 
@@ -64,19 +81,19 @@ def test_dry_run(tmp_path: Path) -> None:
 def test_a_bad_source_changes_nothing(tmp_path: Path) -> None:
     """A source with errors is refused whole; what was there stays, byte for byte."""
     config = Config(root=tmp_path / "ws")
-    ingest.fn(source(tmp_path / "good"), config)
+    ingest(source(tmp_path / "good"), config)
     data = config.workspace.data
     before = {path: sha256(path) for path in data.rglob("*") if path.is_file()}
     bad = source(tmp_path / "bad", count=9)
     (bad / "images/8.png").write_bytes((bad / "images/8.png").read_bytes()[:500])
     with pytest.raises(BadInput, match=r"1 × unreadable image: images/8.png \(truncated or corrupt"):
-        ingest.fn(bad, config)
+        ingest(bad, config)
     assert {path: sha256(path) for path in data.rglob("*") if path.is_file()} == before
 
 
 def test_bccd(shared: Path, tmp_path: Path) -> None:
     """The blood cell set: 364 frames, 4,886 boxes, two rejected boxes with their files."""
-    report = ingest.fn(shared / "data/bccd", Config(root=tmp_path))
+    report = ingest(shared / "data/bccd", Config(root=tmp_path))
     assert (report.added, sum(report.boxes.values()), len(report.rejected)) == (364, 4886, 2)
 
 
@@ -86,10 +103,10 @@ def test_frames_are_stored_once(tmp_path: Path, store: str) -> None:
     config = Config(root=tmp_path / "ws", store=store)
     folder = source(tmp_path / "stream")
     (folder / "images/broken.jpg").write_bytes(b"\xff\xd8\xff")
-    report = register_frames.fn(folder / "images", config)
+    report = register_frames(folder / "images", config)
     assert (report.added, report.present) == (6, 1)
     assert [(finding.path.name, finding.severity) for finding in report.rejected] == [("broken.jpg", "warning")]
-    assert register_frames.fn(folder / "images", config).added == 0
+    assert register_frames(folder / "images", config).added == 0
     frames, image = FrameStore(config.workspace.store), folder / "images/3.png"
     frame_id = sha256(image)[:16]
     assert frame_id in frames
@@ -102,7 +119,7 @@ def test_frames_that_are_not_there(tmp_path: Path) -> None:
     """An unknown frame, an empty folder and an unknown kind of store are refused in one sentence."""
     with pytest.raises(BadInput, match="does not hold the frame"):
         FrameStore(str(tmp_path)).get("0" * 16)
-    with pytest.raises(BadInput, match="holds no frames"):
-        register_frames.fn(tmp_path / "nothing", Config(root=tmp_path))
+    with pytest.raises(BadInput, match="does not exist"):
+        register_frames(tmp_path / "nothing", Config(root=tmp_path))
     with pytest.raises(BadInput, match="cannot be opened"):
         FrameStore("gopher://store")

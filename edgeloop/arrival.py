@@ -1,0 +1,172 @@
+"""What a source is: a labelled set, images, videos, or what a device saw. And what taking it in came to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from edgeloop.errors import BadInput
+from edgeloop.formats import Finding, detect
+from edgeloop.formats.assemble import images_below
+from edgeloop.formats.detect import Layout, TwoLayouts
+from edgeloop.formats.findings import printable
+from edgeloop.formats.images import SUFFIXES
+from edgeloop.formats.paths import files_below
+from edgeloop.log_intake import is_log
+from edgeloop.record import Record
+from edgeloop.splits import GroupRule
+from edgeloop.video_frames import SUFFIXES as VIDEO_SUFFIXES
+from edgeloop.video_frames import VideoSampling
+
+Kind = Literal["labelled", "images", "video", "log"]
+SourceFormat = Literal["auto", "yolo", "voc", "coco", "images", "video", "log"]
+LAYOUTS: tuple[Layout, ...] = ("yolo", "voc", "coco")
+
+
+class IngestSettings(Record):
+    """How sources are taken in.
+
+    Attributes:
+        format: what they are; "auto" looks.
+        split_by: what belongs together on one side of the split: `edgeloop.splits.GroupRule`.
+        fix: mend what can be mended in a labelled set; `edgeloop.formats.rules`.
+        sampling: which frames of a video.
+        camera: names the camera of a video; None takes what the file says.
+        dry_run: say what would change, and change nothing.
+    """
+
+    format: SourceFormat = "auto"
+    split_by: str = "none"
+    fix: bool = False
+    sampling: VideoSampling = VideoSampling()
+    camera: str | None = None
+    dry_run: bool = False
+
+    @field_validator("split_by")
+    @classmethod
+    def _is_a_rule(cls, text: str) -> str:
+        GroupRule.parse(text)
+        return text
+
+
+class Arrival(Record):
+    """One thing to take in.
+
+    Attributes:
+        source: as it was named; a URL, where it is remote.
+        place: the folder or file on this machine; None for a log, which is read where it is.
+        kind: a labelled set goes into the data set, everything else into the store.
+        layout: of a labelled set.
+    """
+
+    source: str
+    place: Path | None
+    kind: Kind
+    layout: Layout | None = None
+
+
+class IngestReport(Record):
+    """What taking in one source found and changed.
+
+    Attributes:
+        source: as it was named.
+        kind: what it was.
+        files: image files in a labelled set.
+        added: frames that are new, in the data set or in the store.
+        updated, unchanged, kept, stayed: of a labelled set, as in `edgeloop.merge.MergeReport`.
+        present: frames of anything else that the store had, or that came twice.
+        duplicates: files of a labelled set whose bytes repeat in it.
+        near_duplicates: frames that nearly show what another one shows.
+        names, boxes: classes of a labelled set, and the boxes of each that it gave.
+        rows, flags: of a log, those that are new.
+        rejected: what was left out, each with path and reason.
+        fixed: what was mended, because that was asked for.
+        notices: what is worth a look; nothing was left out for it.
+        warnings: what else people should know.
+        state: what the data set holds now; hand it to `commit_version`. "" where the data set has no part in it.
+        dry_run: nothing was changed.
+    """
+
+    source: str
+    kind: Kind
+    files: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    kept: int = 0
+    stayed: tuple[str, ...] = ()
+    present: int = 0
+    duplicates: int = 0
+    near_duplicates: int = 0
+    names: tuple[str, ...] = ()
+    boxes: dict[str, int] = Field(default_factory=dict)
+    rows: int = 0
+    flags: int = 0
+    rejected: tuple[Finding, ...] = ()
+    fixed: tuple[Finding, ...] = ()
+    notices: tuple[Finding, ...] = ()
+    warnings: tuple[str, ...] = ()
+    state: str = ""
+    dry_run: bool = False
+
+
+def recognise(source: str, place: Path, format: SourceFormat) -> list[Arrival]:  # noqa: A002
+    """What a folder or file on this machine holds; several videos are several arrivals.
+
+    Raises:
+        BadInput: there is nothing, nothing that can be taken in, or several kinds at once; the sentence names the
+            choices.
+    """
+    if not place.exists():
+        raise BadInput(
+            f"{printable(source)} does not exist; expected a labelled set, images, videos or a device's log."
+        )
+    if format in LAYOUTS:
+        return [Arrival(source=source, place=_folder(place, source), kind="labelled", layout=format)]
+    if format == "log" or (format == "auto" and place.is_dir() and is_log(str(place))):
+        return [Arrival(source=source, place=None, kind="log")]
+    if format == "auto" and place.is_dir() and (layout := _layout(place)):
+        return [Arrival(source=source, place=place, kind="labelled", layout=layout)]
+    return _frames(source, place, format)
+
+
+def _frames(source: str, place: Path, format: SourceFormat) -> list[Arrival]:  # noqa: A002
+    videos = _videos(place) if format in ("auto", "video") else []
+    images = format != "video" and _has_image(place)
+    if videos and images:
+        raise BadInput(f"{printable(source)} holds images and videos: say --format images or --format video.")
+    if videos:
+        return [Arrival(source=source, place=video, kind="video") for video in videos]
+    if images:
+        return [Arrival(source=source, place=place, kind="images")]
+    wanted = {"images": "images (.jpg, .png, .bmp, .webp, .tif)", "video": "videos (.mp4, .avi, .mkv, …)"}
+    looked_for = wanted.get(format, "a labelled set (YOLO, VOC or COCO), images, videos or a device's log")
+    raise BadInput(f"{printable(source)} holds nothing to take in: expected {looked_for}.")
+
+
+def _folder(place: Path, source: str) -> Path:
+    if place.is_dir():
+        return place
+    raise BadInput(f"{printable(source)} is a file; expected the folder of a labelled set.")
+
+
+def _layout(folder: Path) -> Layout | None:
+    """A folder that looks like no labelled layout is something else; a damaged set is refused when it is read."""
+    try:
+        return detect(folder)
+    except TwoLayouts:
+        raise
+    except BadInput:
+        return None
+
+
+def _videos(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place] if place.suffix.lower() in VIDEO_SUFFIXES else []
+    return list(files_below(place, VIDEO_SUFFIXES))
+
+
+def _has_image(place: Path) -> bool:
+    return place.suffix.lower() in SUFFIXES if place.is_file() else any(images_below(place))
