@@ -28,7 +28,7 @@ class Scored:
     """Candidate frames with their ranks, (N,) each; a higher rank is chosen earlier, 0 is not for that stratum.
 
     Attributes:
-        objects: boxes that reach their threshold.
+        objects: boxes that reach their threshold, (M, 4) xyxy in pixels of each frame.
         looks: (N, 3) brightness, contrast and sharpness in robust standard deviations from the camera's median.
         uncertainty: mean over the three least certain objects, 0..1.
     """
@@ -36,7 +36,7 @@ class Scored:
     frame_ids: tuple[str, ...]
     cameras: tuple[str, ...]
     times: tuple[datetime, ...]
-    objects: tuple[int, ...]
+    objects: tuple[Values, ...]
     looks: Values
     uncertainty: Values
     rare: Values
@@ -53,7 +53,7 @@ class Scored:
         """One clause for people."""
         if stratum == "rare":
             return f"likely shows a class with few training boxes (rank {self.rare[index]:.2f})"
-        if stratum == "missed" and self.objects[index]:
+        if stratum == "missed" and len(self.objects[index]):
             return "a box just below its threshold"
         if stratum == "missed":
             return "no box, and either one just below its threshold or an unusual image"
@@ -80,17 +80,18 @@ def score_frames(log: pa.Table, thresholds: Sequence[float], training_boxes: Seq
         )
     limit = np.maximum(limits[classes], np.finfo(np.float64).tiny)
     distinct = _distinct(frame, boxes, uncertainty(boxes["score"], limit))
-    objects = np.bincount(frame[boxes["score"] >= limit], minlength=len(log))
+    reached = boxes["score"] >= limit
+    counts = np.bincount(frame[reached], minlength=len(log))
     looks = _looks(log)
     return Scored(
         frame_ids=tuple(log.column("frame_id").to_pylist()),
         cameras=tuple(log.column("camera").to_pylist()),
         times=tuple(log.column("time").to_pylist()),
-        objects=tuple(objects.tolist()),
+        objects=tuple(np.split(_corners(boxes)[reached], np.cumsum(counts)[:-1])),
         looks=looks,
         uncertainty=_top_mean(frame, distinct, len(log)),
         rare=_rare(frame, boxes["score"] / limit, _weights(training_boxes, limits.size)[classes], len(log)),
-        missed=np.maximum(_near_misses(frame, boxes, limit, len(log)), _outliers(looks, objects)),
+        missed=np.maximum(_near_misses(frame, boxes, limit, len(log)), _outliers(looks, counts)),
     )
 
 

@@ -10,6 +10,10 @@
 
 Audit frames are drawn first. No other frame comes closer to one than the minimum gap of its camera, so that training
 never sees the neighbour of a frame that judges it.
+
+Near duplicates of frames that are chosen or labelled come last. They show as many objects in the same places to the
+same camera, and their pictures are near by perceptual hash or, where it is not known, by image statistics. The hash
+alone is not enough: at a fixed camera it is the same whoever walks by, at noon and at dusk.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -25,13 +30,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from edgeloop.boxes import iou_matrix
 from edgeloop.config import SamplingSection
 from edgeloop.edge.flags import FlagKind
+from edgeloop.near_duplicates import NEAR
 from edgeloop.record import Record
-from edgeloop.scoring import Scored, score_frames
+from edgeloop.scoring import OUTLIER, SAME_OBJECT, Scored, score_frames
 
 Stratum = Literal["uncertain", "rare", "missed", "flagged", "audit"]
-NEAR_DUPLICATE = 0.2  # robust standard deviations of brightness, contrast and sharpness, of one camera
+NEAR_LOOK = 0.2  # robust standard deviations of brightness, contrast and sharpness, of one camera
+HashOf = Callable[[str], int | None]  # the perceptual hash of a frame by its id; None when it is not known
 
 
 class Known(Record):
@@ -84,7 +92,17 @@ class Selection(Record):
         return sum(frame.stratum == stratum for frame in self.frames)
 
 
-def select(log: pa.Table, thresholds: Sequence[float], sampling: SamplingSection, known: Known) -> tuple[Selected, ...]:
+def _unknown(_: str) -> int | None:
+    return None
+
+
+def select(
+    log: pa.Table,
+    thresholds: Sequence[float],
+    sampling: SamplingSection,
+    known: Known,
+    hash_of: HashOf = _unknown,
+) -> tuple[Selected, ...]:
     """Choose frames to label, audit frames first; equal input gives an equal choice.
 
     As many as the budget says, unless the log has too few frames that keep the minimum gap. What a stratum cannot
@@ -95,13 +113,15 @@ def select(log: pa.Table, thresholds: Sequence[float], sampling: SamplingSection
         thresholds: (classes,) of that artifact.
         sampling: budget, shares, gap and seed.
         known: what is labelled, queued, flagged and trained on.
+        hash_of: asked only about frames that may be near duplicates, once each.
 
     Raises:
         BadInput: a column is missing, or a class id has no threshold.
     """
-    scored = score_frames(_candidates(log, known), thresholds, known.training_boxes)
-    choice = _Choice(scored, sampling)
+    rows, taken = _rows(log, known)
+    choice = _Choice(score_frames(rows, thresholds, known.training_boxes), sampling, cache(hash_of), taken)
     budget = sampling.budget
+    scored = choice.scored
     choice.draw_audit(round(sampling.audit_share * budget))
     choice.take_flagged(dict(known.flags), budget)
     choice.take("rare", scored.rare, min(budget, len(choice.chosen) + round(sampling.rare_share * budget)))
@@ -110,17 +130,14 @@ def select(log: pa.Table, thresholds: Sequence[float], sampling: SamplingSection
     return tuple(choice.chosen[index] for index in sorted(choice.chosen, key=lambda i: choice.order[i]))
 
 
-def _candidates(log: pa.Table, known: Known) -> pa.Table:
-    """One row a frame, in order of time, without what is taken and what has no image."""
+def _rows(log: pa.Table, known: Known) -> tuple[pa.Table, frozenset[int]]:
+    """One row a frame, in order of time, without what has no image; and the rows of frames that are taken."""
     log = log.sort_by([("time", "ascending"), ("camera", "ascending"), ("frame_id", "ascending")])
     ids, images = log.column("frame_id").to_pylist(), log.column("image").to_pylist()
-    seen = set(known.taken)
-    keep = []
-    for index, (frame_id, image) in enumerate(zip(ids, images, strict=True)):
-        if frame_id not in seen and image:
-            seen.add(frame_id)
-            keep.append(index)
-    return log.take(pa.array(keep, pa.int64()))
+    first = {frame_id: row for row, frame_id in reversed([*enumerate(ids)]) if images[row]}
+    kept = sorted(first.values())
+    taken = set(known.taken)
+    return log.take(pa.array(kept, pa.int64())), frozenset(at for at, row in enumerate(kept) if ids[row] in taken)
 
 
 @dataclass
@@ -129,22 +146,33 @@ class _Choice:
 
     scored: Scored
     sampling: SamplingSection
+    hash_of: HashOf
+    taken: frozenset[int]
     chosen: dict[int, Selected] = field(default_factory=dict)
     order: dict[int, int] = field(default_factory=dict)
     times: dict[str, list[datetime]] = field(default_factory=dict)
-    looks: dict[tuple[str, int], list[npt.NDArray[np.float64]]] = field(default_factory=dict)
+    shown: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    repeated: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for index in sorted(self.taken):
+            self.shown.setdefault(self._kind(index), []).append(index)
+
+    def is_open(self, index: int) -> bool:
+        """Whether a frame may still be chosen."""
+        return index not in self.chosen and index not in self.taken
 
     def draw_audit(self, count: int) -> None:
         """Uniformly over all candidates, gap or no gap: any rule would bend the rates measured on them."""
         random = np.random.default_rng(self.sampling.seed)
-        size = len(self.scored)
-        for index in sorted(random.permutation(size)[:count].tolist()):
+        candidates = [index for index in range(len(self.scored)) if self.is_open(index)]
+        for index in sorted(random.permutation(candidates)[:count].tolist()):
             draw = _fixed_draw(self.scored.frame_ids[index], self.sampling.seed)
             self._add(index, "audit", draw, "drawn at random from all frames")
 
     def take_flagged(self, flags: dict[str, FlagKind], budget: int) -> None:
         """Everything flagged, newest first when there is more than the budget."""
-        indices = [i for i, frame_id in enumerate(self.scored.frame_ids) if frame_id in flags and i not in self.chosen]
+        indices = [i for i, frame_id in enumerate(self.scored.frame_ids) if frame_id in flags and self.is_open(i)]
         for index in indices[::-1][: budget - len(self.chosen)]:
             kind = flags[self.scored.frame_ids[index]]
             self._add(index, "flagged", 0.0, f"an operator flagged it: {kind}")
@@ -159,7 +187,7 @@ class _Choice:
             for index in order:
                 if len(self.chosen) >= until:
                     return
-                if index not in self.chosen and rule(index):
+                if self.is_open(index) and rule(index):
                     self._add(index, stratum, self.scored.confidence(index), self.scored.reason(stratum, index))
 
     def _add(self, index: int, stratum: Stratum, score: float, reason: str) -> None:
@@ -167,7 +195,11 @@ class _Choice:
         self.chosen[index] = Selected(frame_id=frame_id, stratum=stratum, score=round(score, 4), reason=reason)
         self.order[index] = len(self.order)
         self.times.setdefault(camera, []).append(self.scored.times[index])
-        self.looks.setdefault((camera, self.scored.objects[index]), []).append(self.scored.looks[index])
+        self.shown.setdefault(self._kind(index), []).append(index)
+
+    def _kind(self, index: int) -> tuple[str, int]:
+        """Camera and number of objects: only frames that have both in common are compared."""
+        return self.scored.cameras[index], len(self.scored.objects[index])
 
     def _keeps_gap(self, index: int) -> bool:
         time = self.scored.times[index]
@@ -175,10 +207,29 @@ class _Choice:
         return all(abs((time - other).total_seconds()) >= self.sampling.minimum_gap_seconds for other in others)
 
     def _resembles(self, index: int) -> bool:
-        """Whether a chosen frame of the camera has as many objects and nearly the same image statistics."""
-        others = self.looks.get((self.scored.cameras[index], self.scored.objects[index]), ())
-        look = self.scored.looks[index]
-        return any(float(np.linalg.norm(look - other)) < NEAR_DUPLICATE for other in others)
+        """Whether it shows what a chosen or labelled frame shows; once so, always so."""
+        if index not in self.repeated:
+            others, objects = self.shown.get(self._kind(index), ()), self.scored.objects
+            if any(_same_places(objects[index], objects[i]) and self._looks_like(index, i) for i in others):
+                self.repeated.add(index)
+        return index in self.repeated
+
+    def _looks_like(self, one: int, other: int) -> bool:
+        apart = self.scored.looks[one] - self.scored.looks[other]
+        if float(np.abs(apart).max()) > OUTLIER:
+            return False
+        ours, theirs = (self.hash_of(self.scored.frame_ids[index]) for index in (one, other))
+        if ours is None or theirs is None:
+            return float(np.linalg.norm(apart)) < NEAR_LOOK
+        return bin(ours ^ theirs).count("1") <= NEAR
+
+
+def _same_places(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> bool:
+    """Whether each of equally many boxes covers one of the other side."""
+    if not len(ours):
+        return True
+    same = iou_matrix(ours, theirs) > SAME_OBJECT
+    return bool(same.any(axis=0).all() and same.any(axis=1).all())
 
 
 def _fixed_draw(frame_id: str, seed: int) -> float:

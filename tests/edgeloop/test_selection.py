@@ -171,6 +171,72 @@ def test_near_duplicates_come_last() -> None:
     assert "f" * 16 in {frame.frame_id for frame in chosen}
 
 
+def alike(*boxes: list[dict[str, float]], brightness: tuple[float, ...] = ()) -> pa.Table:
+    """A frame every ten seconds, and around them enough of another camera's to say what is usual."""
+    rows = [
+        logged_frame(f"{index:016x}", START + timedelta(seconds=10 * index), found)
+        | {"brightness": 100.0 + 10 * (index % 3) + (brightness[index] if brightness else 0.0)}
+        for index, found in enumerate(boxes)
+    ]
+    return table_of(rows)
+
+
+def chosen_of(log: pa.Table, hashes: dict[str, int], known: Known = KNOWN, budget: int = 2) -> set[str]:
+    """The last digit of the frames that a budget of two buys."""
+    chosen = select(log, THRESHOLDS, sampling(budget=budget), known, hashes.get)
+    return {frame.frame_id[-1] for frame in chosen}
+
+
+class TestHashes:
+    """Frames 0, 1 and 2 in falling order of worth; which two are worth a label?"""
+
+    MOST, MORE, LESS = [box(0.5)], [box(0.52)], [box(0.55)]
+    SAME = {"0" * 16: 0b1111, f"{1:016x}": 0b0011, f"{2:016x}": 2**64 - 1}  # noqa: RUF012
+
+    def test_a_near_hash_is_a_near_duplicate_whatever_the_light(self) -> None:
+        """A brighter copy comes after a less uncertain frame; without hashes it does not."""
+        log = alike(self.MOST, self.MORE, self.LESS)
+        assert chosen_of(log, self.SAME) == {"0", "2"}
+        assert chosen_of(log, {}) == {"0", "1"}
+
+    def test_a_far_hash_is_none_though_the_statistics_agree(self) -> None:
+        """Two pictures as bright, contrasty and sharp as each other may show different things."""
+        log = alike(self.MOST, self.MORE, self.LESS, brightness=(0.0, -10.0, -20.0))
+        far = {f"{index:016x}": 0xFFFF << 16 * index for index in range(3)}
+        assert chosen_of(log, far) == {"0", "1"}
+        different = [box(0.55), box(0.95, at=200)]
+        assert chosen_of(alike(self.MOST, self.MORE, different, brightness=(0.0, -10.0, 0.0)), {}) == {"0", "2"}
+
+    def test_objects_elsewhere_are_another_frame(self) -> None:
+        """At a fixed camera the hash hardly sees who walks by; the boxes do."""
+        assert chosen_of(alike(self.MOST, [box(0.52, at=100)], self.LESS), self.SAME) == {"0", "1"}
+        assert chosen_of(alike(self.MOST, [box(0.52, at=12)], self.LESS), self.SAME) == {"0", "2"}
+
+    def test_unusual_light_is_another_frame(self) -> None:
+        """Dusk is worth a label though the hash does not see light."""
+        dark = alike(*[self.MOST] * 6, brightness=(0, 0, 0, 0, 0, -90.0))
+        hashes = {f"{index:016x}": 7 for index in range(6)}
+        assert chosen_of(dark, hashes) == {"0", "5"}
+
+    def test_near_duplicates_of_labelled_frames_come_last(self) -> None:
+        """What an earlier round had labelled is not labelled again in another file."""
+        known = Known(training_boxes=EVEN, taken=("0" * 16,))
+        assert chosen_of(alike(self.MOST, self.MORE, self.LESS), self.SAME, known, budget=1) == {"2"}
+        assert chosen_of(alike(self.MOST, self.MORE, self.LESS), self.SAME, known, budget=2) == {"1", "2"}
+
+    def test_hashes_are_asked_once_and_only_of_frames_that_may_be_alike(self) -> None:
+        """Reading a picture costs; frames with objects in places of their own are never looked at."""
+        asked: list[str] = []
+
+        def hash_of(frame_id: str) -> int | None:
+            asked.append(frame_id[-1])
+            return self.SAME[frame_id]
+
+        log = alike(self.MOST, self.MORE, [box(0.55, at=200)])
+        select(log, THRESHOLDS, sampling(budget=3), KNOWN, hash_of)
+        assert sorted(asked) == ["0", "1"]
+
+
 def test_class_without_threshold_is_bad_input() -> None:
     """A log of another artifact is refused in one sentence."""
     with pytest.raises(BadInput, match="class id 7"):
