@@ -141,10 +141,13 @@ class _Round:
 
     def _wanted(self, members: Iterable[int]) -> Split | None:
         """The side most of them belong to, else the one most of them ask for; None when it is open."""
-        pulled = Counter(side for index in members for side in self.bonds.pulls[index])
-        wishes = Counter(side for index in members if (side := asked(self.frames[index], self.rule)) is not None)
-        votes: Counter[Split] = pulled or wishes
-        return max(votes, key=lambda side: (votes[side], STRICTNESS.index(side))) if votes else None
+        votes: Counter[Split] = Counter(side for index in members for side in self.bonds.pulls[index])
+        for index in () if votes else members:
+            wish = asked(self.frames[index], self.rule)
+            votes.update([wish] if wish else [])
+        if not votes:
+            return None
+        return max(votes, key=lambda side: (votes[side], STRICTNESS.index(side)))
 
     def _torn(self, index: int, side: Split) -> str:
         why = next(iter(self.bonds.pulls[index].values()))

@@ -5,6 +5,8 @@
 
 Links into DVC's cache are never made, not even hard links: their read-only mode does not stop root, and a write through
 one would change every version that holds the file. Where the file system can, the copies share their blocks (reflink).
+Snapshots share unchanged files with each other, as hard links: whoever writes into one should remove `var/snapshots`,
+and every snapshot is laid out again when it is asked for.
 """
 
 from __future__ import annotations
@@ -30,10 +32,12 @@ from edgeloop.errors import BadInput, is_full_disk
 from edgeloop.files import write_text
 from edgeloop.formats.findings import printable
 from edgeloop.lock import exclusive
+from edgeloop.snapshot import lay_beside, protect
 from tasks.stage import stage
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+    from dvc_data.hashfile.db import HashFileDB
 
 T = TypeVar("T")
 REMOTE = "store"  # `dvc remote modify --local store …` is where a user's credentials go
@@ -196,7 +200,7 @@ def _snapshot(place: Workspace, md5: str) -> DatasetVersion:
     root, record = place.snapshots / md5, _records(place) / f"{md5}.json"
     with exclusive(place.snapshots / ".lock", f"the snapshot {md5}", LOCK_PATIENCE_SECONDS):
         if not root.is_dir():
-            _lay_out(place, md5, root)
+            _lay_out(place, md5, root, _newest_snapshot(place))
         if record.is_file():
             return DatasetVersion.load(record).model_copy(update={"root": root})
         version = describe(root, md5)
@@ -204,21 +208,50 @@ def _snapshot(place: Workspace, md5: str) -> DatasetVersion:
         return version
 
 
-def _lay_out(place: Workspace, md5: str, out: Path) -> None:
-    """Check a version out into a throw-away repository beside `out`, then rename it: `out` is whole or absent."""
+def _newest_snapshot(place: Workspace) -> Path | None:
+    made = sorted(_records(place).glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return next((root for path in made if (root := place.snapshots / path.stem).is_dir()), None)
+
+
+def _lay_out(place: Workspace, md5: str, out: Path, neighbour: Path | None = None) -> None:
+    """Lay a version out beside `out`, then rename it: `out` is whole or absent."""
     for left in out.parent.glob(f".{out.name}.*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
     bench = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.tmp"
     bench.mkdir(parents=True)
     try:
-        write_text(bench / "data.dvc", f"outs:\n- md5: {md5}.dir\n  hash: md5\n  path: data\n")
-        _patiently(lambda: _check_out(bench, place, md5))
-        for path in (bench / "data").rglob("*"):
-            if path.is_file():
-                path.chmod(0o444)
+        if neighbour is None or not _lay_beside(neighbour, place, md5, bench / "data"):
+            shutil.rmtree(bench / "data", ignore_errors=True)
+            write_text(bench / "data.dvc", f"outs:\n- md5: {md5}.dir\n  hash: md5\n  path: data\n")
+            _patiently(lambda: _check_out(bench, place, md5))
+            protect(bench / "data")
         (bench / "data").rename(out)
     finally:
         shutil.rmtree(bench, ignore_errors=True)
+
+
+def _lay_beside(neighbour: Path, place: Workspace, md5: str, out: Path) -> bool:
+    """Lay a snapshot out beside another; False when the cache, which `dvc gc` empties, lacks something.
+
+    What the two versions share, by DVC's own hashes, is linked; the rest is copied from DVC's cache. Where 1,000 of
+    50,000 frames are new, that is fifty times fewer files to copy.
+    """
+    with _repository(place) as repo, suppress(FileNotFoundError):
+        cache = repo.cache.local
+        files, shared = _tree(cache, md5), _tree(cache, neighbour.name)
+        entries = {name: (cache.oid_to_path(oid), shared.get(name) == oid) for name, oid in files.items()}
+        lay_beside(neighbour, out, entries)
+        return True
+    return False
+
+
+def _tree(cache: HashFileDB, md5: str) -> dict[str, str]:
+    """DVC's hash of every file of a version, by its path."""
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    tree = Tree.load(cache, HashInfo("md5", f"{md5}.dir"))
+    return {"/".join(key): entry.value for key, _, entry in tree}
 
 
 def _check_out(bench: Path, place: Workspace, md5: str) -> None:

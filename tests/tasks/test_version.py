@@ -92,6 +92,36 @@ def test_snapshots_share_nothing_with_the_cache(config: Config, tmp_path: Path) 
     assert contents(config.workspace.data) == before
 
 
+def test_snapshots_share_what_is_equal(config: Config, tmp_path: Path) -> None:
+    """Of a snapshot only what is new is copied; a file of the older one that was written into is not taken over."""
+    grow(config, tmp_path / "source", 4)
+    first = commit_version.fn(config)
+    spoilt = sorted((first.root / "images").rglob("*.png"))[0]
+    spoilt.chmod(0o644)
+    spoilt.write_bytes(b"spoilt")
+    grow(config, tmp_path / "source", 6)
+    second = commit_version.fn(config)
+    assert contents(second.root) == contents(config.workspace.data)
+    old, new = (
+        {path.relative_to(root): path.stat() for path in root.rglob("*.*")} for root in (first.root, second.root)
+    )
+    shared = {path for path in old if path in new and old[path].st_ino == new[path].st_ino}
+    assert len(shared) == 4 * 2 - 1
+    assert {path.stat().st_mode & 0o777 for path in second.root.rglob("*.*")} == {0o444}
+
+
+def test_a_snapshot_needs_no_older_one(config: Config, tmp_path: Path) -> None:
+    """With DVC's cache emptied and an older snapshot there, a version is still laid out, from the remote."""
+    grow(config, tmp_path / "source", 3)
+    commit_version.fn(config)
+    grow(config, tmp_path / "source", 5)
+    second = commit_version.fn(config)
+    before = contents(second.root)
+    shutil.rmtree(second.root)
+    shutil.rmtree(config.workspace.var / "dvc-cache")
+    assert contents(current_version(config).root) == before
+
+
 def test_a_lost_snapshot_is_laid_out_again(config: Config, tmp_path: Path) -> None:
     """The current version's snapshot is a copy that may be deleted."""
     grow(config, tmp_path / "source", 3)
