@@ -127,6 +127,25 @@ def dataset_show(config_path: ConfigPath = None, as_json: Json = False) -> None:
     show(version, [version_table(version)], as_json=as_json)
 
 
+@dataset.command("report")
+def dataset_report(
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file; among the workspace's reports when left out.")
+    ] = None,
+    config_path: ConfigPath = None,
+    as_json: Json = False,
+) -> None:
+    """The current version as a page: classes, cameras, box sizes, light, near duplicates, labels worth a look."""
+    from edgeloop.config import load_config
+    from edgeloop.reports.data import report_on
+    from tasks.version import current_version
+
+    config = load_config(config_path)
+    version, place = current_version(config), config.workspace
+    page = report_on(version, (out or place.reports / f"data-{version.md5[:12]}.html").resolve(), place.inspections)
+    show({"version": version.md5, "report": str(page)}, [f"{page}"], as_json=as_json)
+
+
 @dataset.command("checkout")
 def dataset_checkout(
     version: Annotated[str, typer.Argument(help="The version's md5, 32 hexadecimal digits.")],

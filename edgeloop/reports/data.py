@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from edgeloop.balance import Histogram, box_sizes, brightness, class_balance, frames_by_camera
-from edgeloop.dataset import DatasetVersion
+from edgeloop.dataset import DatasetVersion, load_labels
 from edgeloop.formats.findings import Finding
 from edgeloop.formats.images import ImageFacts
+from edgeloop.formats.suspicious import suspicious
 from edgeloop.frames import SPLITS, LabelledFrame
+from edgeloop.inspection import InspectionCache, inspect_files
 from edgeloop.near_duplicates import clusters
 from edgeloop.reports.page import write_page
 from edgeloop.reports.pictures import Picture, thumbnail
@@ -34,6 +36,24 @@ class Repeats:
     frames: int
     sides: tuple[str, ...]
     pictures: tuple[Picture, ...]
+
+
+def report_on(version: DatasetVersion, path: Path, inspections: Path) -> Path:
+    """Look at every frame of a version and write its report.
+
+    Args:
+        version: its snapshot is read.
+        path: of the HTML file.
+        inspections: folder that remembers what was found of images.
+
+    Raises:
+        BadInput: the snapshot is damaged, or jinja2 is not installed.
+    """
+    frames = load_labels(version.root)
+    images = [frame.frame.image for frame in frames]
+    found = inspect_files(images, InspectionCache(inspections, version.root), "looking at frames")
+    facts = {one.frame_id: one for one in found if isinstance(one, ImageFacts)}
+    return write_data_report(path, version, frames, facts, suspicious(frames, version.names))
 
 
 def write_data_report(
@@ -109,7 +129,8 @@ def _pictures(doubts: Sequence[Finding], frames: Sequence[LabelledFrame]) -> lis
 
 def _picture(doubt: Finding, frame: LabelledFrame) -> Picture:
     where = f"{doubt.reason} ({frame.split}, {frame.frame.frame_id})"
-    return Picture(thumbnail(frame.frame.image, _boxes(frame)), doubt.kind, where)
+    marked = None if doubt.box is None else np.asarray(doubt.box, np.float32)
+    return Picture(thumbnail(frame.frame.image, _boxes(frame), marked), doubt.kind, where)
 
 
 @dataclass(frozen=True)

@@ -148,11 +148,13 @@ def close_up(path: Path, box: Floats, others: Sequence[Floats], colour: Colour) 
     return _as_uri(picture)
 
 
-def thumbnail(path: Path, boxes: Sequence[Floats] = ()) -> str:
-    """A whole image as a small JPEG in a data URI, with its boxes ((4,) xyxy in pixels) in green."""
+def thumbnail(path: Path, boxes: Sequence[Floats] = (), marked: Floats | None = None) -> str:
+    """A whole image as a small JPEG in a data URI, its boxes ((4,) xyxy in pixels) in green, a marked one in amber."""
     picture, scale = _enlarge(decode_image(path.read_bytes(), str(path)))
     for box in boxes:
         _rectangle(picture, box * scale, GREEN, 1)
+    if marked is not None:
+        _rectangle(picture, marked * scale, AMBER, 2)
     return _as_uri(picture)
 
 

@@ -61,7 +61,7 @@ def test_counts_and_repeats_are_told(tmp_path: Path, frames: list[tuple[Labelled
     text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
     assert "6 frames, 7 boxes, 2 classes" in text
     assert "No group of near duplicates lies on two sides" in text
-    assert "2 frames in 1 groups" in text
+    assert "2 frames in 1 group" in text
     assert "cam0" in text
     assert html.count("data:image/jpeg;base64,") == 2
 
@@ -70,7 +70,7 @@ def test_a_leak_is_said_first(tmp_path: Path, frames: list[tuple[LabelledFrame, 
     """The same two frames on two sides."""
     last, facts = frames[-1]
     html = page(tmp_path, [*frames[:-1], (replace(last, split="val"), facts)], [])
-    assert "1 groups of near duplicates lie on two sides of the split and leak" in html
+    assert "1 group of near duplicates lies on two sides of the split and leaks" in html
     assert "train and val" in html
 
 
