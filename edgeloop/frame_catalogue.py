@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow.fs import FSSpecHandler, PyFileSystem
@@ -48,15 +48,13 @@ class FrameCatalogue:
     def __init__(self, files: Any, root: str) -> None:
         self._files, self._root = files, f"{root}/{CATALOGUE}"
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: pa.Table) -> None:
         """Write rows, one file a date."""
-        by_date: dict[str, list[Row]] = {}
-        for row in rows:
-            by_date.setdefault(f"{row['time']:%Y-%m-%d}", []).append(row)
-        for date, of_date in sorted(by_date.items()):
-            ordered = sorted(of_date, key=lambda row: str(row["frame_id"]))
-            digest = hashlib.sha256("".join(row["frame_id"] for row in ordered).encode()).hexdigest()[:16]
-            self._write(f"{self._root}/date={date}/{digest}.parquet", pa.Table.from_pylist(ordered, CATALOGUE_SCHEMA))
+        dates = pc.cast(rows.column("time"), pa.date32())
+        for date in sorted(pc.unique(dates).to_pylist()):
+            of_date = rows.filter(pc.equal(dates, date)).sort_by("frame_id")
+            digest = hashlib.sha256("".join(of_date.column("frame_id").to_pylist()).encode()).hexdigest()[:16]
+            self._write(f"{self._root}/date={date}/{digest}.parquet", of_date.cast(CATALOGUE_SCHEMA))
 
     def _write(self, key: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
@@ -72,6 +70,8 @@ class FrameCatalogue:
         Raises:
             BadInput: a file in it is damaged.
         """
+        import pyarrow.dataset as ds  # it imports pandas where that is installed, which costs a second
+
         keys = sorted(key for key in self._find() if key.endswith(".parquet") and "/." not in key)
         if not keys:
             return CATALOGUE_SCHEMA.empty_table().select(columns or CATALOGUE_SCHEMA.names)

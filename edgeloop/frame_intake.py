@@ -7,6 +7,7 @@ writes again where it differs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,16 +15,18 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from edgeloop.formats.assemble import require_images
-from edgeloop.formats.findings import Finding, error
-from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, Look, inspect_content
+from edgeloop.formats.findings import Finding, warning
+from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_content
 from edgeloop.formats.names import camera_and_time
-from edgeloop.frame_catalogue import Row
-from edgeloop.inspection import Inspected, InspectionCache, Stamp, stamp_of
+from edgeloop.frame_catalogue import CATALOGUE_SCHEMA, Row
+from edgeloop.inspection import SCHEMA, InspectionCache, stamp_of
 from edgeloop.near_duplicates import clusters, pairs_between
 from edgeloop.progress import bar
 from edgeloop.record import Record
-from edgeloop.spread import spread
+from edgeloop.spread import CHUNK, spread
 from edgeloop.store import FrameStore, said_plainly
 
 BATCH = 4096  # frames between two catalogue files; what a killed run does again
@@ -51,18 +54,20 @@ class RegisterReport(Record):
     warnings: tuple[str, ...] = ()
 
 
+# What a worker says of a file: its row of the catalogue, in full precision, and what the inspection cache knows it by.
+TAKEN_SCHEMA = pa.schema(
+    [
+        *(field if field.type != pa.float32() else pa.field(field.name, pa.float64()) for field in CATALOGUE_SCHEMA),
+        *(SCHEMA.field(name) for name in ("path", "modified_ns", "changed_ns", "sha256")),
+    ]
+)
+
+
 class Taken(NamedTuple):
-    """One file that was stored, as it passes between processes: what is costly to send goes once."""
+    """A chunk of files, as it passes between processes: bytes of an Arrow stream, and what was no image."""
 
-    path: str
-    stamp: Stamp
-    sha256: str
-    row: Row
-
-    def inspected(self) -> Inspected:
-        look = Look(self.row["brightness"], self.row["contrast"], self.row["sharpness"])
-        size = self.row["width"], self.row["height"]
-        return Inspected(self.path, self.stamp, ImageFacts(self.sha256, *size, self.row["perceptual_hash"], look))
+    rows: bytes
+    rejected: list[Finding]
 
 
 @dataclass
@@ -74,8 +79,8 @@ class Intake:
 
     url: str
     cache: InspectionCache | None = None
-    rows: list[Row] = field(default_factory=list)
-    looked: list[Inspected] = field(default_factory=list)
+    rows: list[pa.Table] = field(default_factory=list)
+    looked: list[pa.Table] = field(default_factory=list)
     hashes: list[int] = field(default_factory=list)
     added: int = 0
     present: int = 0
@@ -108,18 +113,21 @@ class Intake:
             return False
         return facts is not None and facts.frame_id in self.known
 
-    def add(self, row: Row) -> None:
-        """Count a frame whose bytes are in the store; catalogue it, with its batch, when it is new."""
-        if row["frame_id"] in self.known:
-            self.present += 1
-            return
-        self.known.add(row["frame_id"])
-        self.rows.append(row)
-        self.added += 1
-        if row["perceptual_hash"] is not None:
-            self.hashes.append(row["perceptual_hash"])
-        if len(self.rows) >= BATCH:
+    def add(self, rows: pa.Table) -> None:
+        """Count frames whose bytes are in the store; catalogue those that are new, with their batch."""
+        fresh = [self._is_new(name) for name in rows.column("frame_id").to_pylist()]
+        new = rows.filter(pa.array(fresh, pa.bool_()))
+        self.added += new.num_rows
+        self.present += rows.num_rows - new.num_rows
+        self.hashes += new.column("perceptual_hash").drop_null().to_pylist()
+        self.rows.append(new.select(CATALOGUE_SCHEMA.names))
+        if sum(table.num_rows for table in self.rows) >= BATCH:
             self.commit()
+
+    def _is_new(self, name: str) -> bool:
+        before = len(self.known)
+        self.known.add(name)
+        return len(self.known) > before
 
     def commit(self) -> None:
         """Everything stored so far becomes known, while the next batch is inspected; waits for the batch before."""
@@ -127,12 +135,13 @@ class Intake:
         self._writing = self._writer.submit(self._commit, self.rows, self.looked)
         self.rows, self.looked = [], []
 
-    def _commit(self, rows: list[Row], looked: list[Inspected]) -> None:
-        if rows:
+    def _commit(self, rows: list[pa.Table], looked: list[pa.Table]) -> None:
+        if sum(table.num_rows for table in rows):
             self.store.sync()
-            self.store.catalogue.add(rows)
+            self.store.catalogue.add(pa.concat_tables(rows))
         if self.cache is not None:
-            self.cache.add(looked)
+            for table in looked:
+                self.cache.add_table(table)
             self.cache.flush()
 
     def _wait(self) -> None:
@@ -169,13 +178,11 @@ def register(folder: Path, url: str, cache: InspectionCache | None = None) -> Re
     intake.present = len(paths) - len(unknown)
     work = partial(_take, url, f"images:{folder.resolve().name}")
     with intake, said_plainly(url):
-        answers = (taken for chunk in spread(work, unknown) for taken in chunk)
-        for taken in bar(answers, "registering frames", len(unknown)):
-            if isinstance(taken, Finding):
-                rejected.append(taken.model_copy(update={"severity": "warning"}))
-                continue
-            intake.looked.append(taken.inspected())
-            intake.add(taken.row)
+        for taken in bar(spread(work, unknown), "registering frames", -(-len(unknown) // CHUNK)):
+            rejected += taken.rejected
+            rows = pa.ipc.open_stream(taken.rows).read_all()
+            intake.looked.append(_inspected(rows))
+            intake.add(rows)
     return intake.report(rejected)
 
 
@@ -185,31 +192,47 @@ def _opened(url: str) -> FrameStore:
     return FrameStore(url)
 
 
-def _take(url: str, source: str, paths: list[str]) -> list[Taken | Finding]:
+def _take(url: str, source: str, paths: list[str]) -> Taken:
     """Inspect and store one chunk."""
     store = _opened(url)
-    return [_take_one(store, source, Path(path)) for path in paths]
+    found = [_take_one(store, source, Path(path)) for path in paths]
+    rows = pa.Table.from_pylist([row for row in found if isinstance(row, dict)], TAKEN_SCHEMA)
+    buffer = pa.BufferOutputStream()
+    with pa.ipc.new_stream(buffer, TAKEN_SCHEMA) as stream:
+        stream.write_table(rows)
+    return Taken(buffer.getvalue().to_pybytes(), [finding for finding in found if isinstance(finding, Finding)])
 
 
-def _take_one(store: FrameStore, source: str, path: Path) -> Taken | Finding:
+def _inspected(rows: pa.Table) -> pa.Table:
+    """What the inspection cache keeps of a chunk."""
+    return (
+        rows.rename_columns(["size" if name == "bytes" else name for name in rows.column_names])
+        .select(SCHEMA.names)
+        .cast(SCHEMA)
+    )
+
+
+def _take_one(store: FrameStore, source: str, path: Path) -> Row | Finding:
     try:
         stamp = stamp_of(path)
         if stamp[0] > MAXIMUM_BYTES:
-            return error("oversized-image", path, f"{stamp[0] / 1e6:.0f} MB, at most {MAXIMUM_BYTES / 1e6:.0f} MB")
+            reason = f"{stamp[0] / 1e6:.0f} MB, at most {MAXIMUM_BYTES / 1e6:.0f} MB"
+            return warning("oversized-image", path, reason)
         content = path.read_bytes()
     except OSError as problem:
-        return error("unreadable-image", path, str(problem.strerror))
+        return warning("unreadable-image", path, str(problem.strerror))
     facts = inspect_content(path, content)
     if isinstance(facts, Finding):
-        return facts
+        return facts.model_copy(update={"severity": "warning"})
     suffix = path.suffix.lower()
     store.put_unsynced(facts.frame_id, suffix, content)
-    return Taken(str(path), stamp, facts.sha256, _row(path, facts, stamp, suffix, source))
-
-
-def _row(path: Path, facts: ImageFacts, stamp: Stamp, suffix: str, source: str) -> Row:
     camera, time = camera_and_time(path, stamp[1])
-    return row_of(facts, stamp[0], suffix) | {"camera": camera, "time": time, "source": source}
+    row = row_of(facts, stamp[0], suffix)
+    row.update(
+        camera=camera, time=time, source=source, path=os.fsencode(path), modified_ns=stamp[1], changed_ns=stamp[2],
+        sha256=facts.sha256,
+    )  # fmt: skip
+    return row
 
 
 def row_of(facts: ImageFacts, size: int, suffix: str) -> Row:
@@ -220,3 +243,8 @@ def row_of(facts: ImageFacts, size: int, suffix: str) -> Row:
         "brightness": look and look.brightness, "contrast": look and look.contrast,
         "sharpness": look and look.sharpness, "perceptual_hash": facts.perceptual_hash,
     }  # fmt: skip
+
+
+def one_row(row: Row) -> pa.Table:
+    """A row of the catalogue as a table."""
+    return pa.Table.from_pylist([row], CATALOGUE_SCHEMA)

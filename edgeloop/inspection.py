@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from edgeloop.files import atomic_file
@@ -70,7 +71,7 @@ class InspectionCache:
         self._folder = folder / hashlib.sha256(str(source).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self._columns: dict[str, Any] = {}
         self._rows: dict[bytes, int] = {}
-        self._fresh: list[Inspected] = []
+        self._fresh: list[pa.Table] = []
         self._load()
 
     def _load(self) -> None:
@@ -93,25 +94,29 @@ class InspectionCache:
 
     def add(self, inspected: Iterable[Inspected]) -> None:
         """Keep what was found; findings are not kept, so that a file that was mended is seen."""
-        self._fresh += [one for one in inspected if isinstance(one.found, ImageFacts) and _is_settled(one.stamp)]
-        if len(self._fresh) >= FLUSH:
+        rows = [_row(one) for one in inspected if isinstance(one.found, ImageFacts) and one.stamp is not None]
+        if rows:
+            self.add_table(pa.Table.from_pylist(rows, SCHEMA))
+
+    def add_table(self, rows: pa.Table) -> None:
+        """The same for rows of `SCHEMA`."""
+        latest = pc.max_element_wise(rows.column("modified_ns"), rows.column("changed_ns"))
+        self._fresh.append(rows.filter(pc.less(latest, time.time_ns() - RACY_NS)))
+        if sum(table.num_rows for table in self._fresh) >= FLUSH:
             self.flush()
 
     def flush(self) -> None:
         """Write what was added since the last time."""
-        if self._fresh:
-            _write(self._folder, pa.Table.from_pylist([_row(one) for one in self._fresh], SCHEMA))
-            self._fresh = []
+        fresh = pa.concat_tables(self._fresh) if self._fresh else SCHEMA.empty_table()
+        if fresh.num_rows:
+            _write(self._folder, fresh)
+        self._fresh = []
 
     def _join(self, table: pa.Table, parts: Sequence[Path]) -> None:
         """One file instead of many, each path once."""
         _write(self._folder, table.take(pa.array(sorted(self._rows.values()), pa.int64())))
         for path in parts:
             path.unlink(missing_ok=True)
-
-
-def _is_settled(stamp: Stamp | None) -> bool:
-    return stamp is not None and max(stamp[1:]) < time.time_ns() - RACY_NS
 
 
 def _row(one: Inspected) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from edgeloop.edge.spool import SPOOL
 from edgeloop.errors import BadInput
 from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_content
 from edgeloop.formats.names import UNKNOWN_CAMERA
-from edgeloop.frame_intake import Intake, row_of
+from edgeloop.frame_intake import Intake, one_row, row_of
 from edgeloop.progress import bar
 from edgeloop.record import Record
 from edgeloop.store import FLAGS, FRAMES, LOG, open_store, said_plainly
@@ -266,7 +266,7 @@ def _take_frame(taking: _Taking, side: _Side, key: str, content: bytes, named: M
     camera, time = named.get(identity) or (UNKNOWN_CAMERA, side.modified(key))
     taking.intake.store.put_unsynced(identity, suffix, content)
     where = {"frame_id": identity, "camera": camera, "time": time, "source": f"log:{side.url}"}
-    taking.intake.add(row_of(facts, len(content), suffix) | where)
+    taking.intake.add(one_row(row_of(facts, len(content), suffix) | where))
     taking.counts[FRAMES] += 1
 
 

@@ -17,7 +17,7 @@ AHEAD = 3  # chunks a core that are done or being done before the first is taken
 WORTH_PROCESSES = 4000  # items; starting interpreters takes about a second, in which threads do as many
 
 
-def spread(work: Callable[[list[P]], list[R]], items: Sequence[P]) -> Iterator[list[R]]:
+def spread(work: Callable[[list[P]], R], items: Sequence[P]) -> Iterator[R]:
     """The answers to chunks of items, in the order of the items.
 
     Threads for a few items; for many, processes, in which work that holds Python's lock runs on every core.
@@ -29,7 +29,7 @@ def spread(work: Callable[[list[P]], list[R]], items: Sequence[P]) -> Iterator[l
     cores = os.cpu_count() or 1
     with _pool(cores, len(items)) as pool:
         chunks = (list(items[at : at + CHUNK]) for at in range(0, len(items), CHUNK))
-        waiting: deque[Future[list[R]]] = deque(pool.submit(work, chunk) for chunk in islice(chunks, AHEAD * cores))
+        waiting: deque[Future[R]] = deque(pool.submit(work, chunk) for chunk in islice(chunks, AHEAD * cores))
         try:
             while waiting:
                 answer = waiting.popleft().result()

@@ -21,7 +21,7 @@ from edgeloop.errors import BadInput
 from edgeloop.formats.findings import printable
 from edgeloop.formats.images import ImageFacts, inspect_content
 from edgeloop.frame_catalogue import Row
-from edgeloop.frame_intake import Intake, RegisterReport, row_of
+from edgeloop.frame_intake import Intake, RegisterReport, one_row, row_of
 from edgeloop.near_duplicates import perceptual_hash
 from edgeloop.progress import bar
 from edgeloop.record import Record
@@ -133,5 +133,5 @@ def _put(intake: Intake, frame: SourceFrame, path: Path) -> str:
     if facts.frame_id not in intake.known:
         intake.store.put_unsynced(facts.frame_id, ".jpg", content)
     where: Row = {"camera": frame.camera, "time": frame.time, "source": f"video:{path.name}"}
-    intake.add(row_of(facts, len(content), ".jpg") | where)
+    intake.add(one_row(row_of(facts, len(content), ".jpg") | where))
     return facts.frame_id

@@ -134,9 +134,9 @@ def test_half_a_frame_of_a_stopped_run_is_written_again(tmp_path: Path) -> None:
 RUN = """
 import sys
 from pathlib import Path
-from edgeloop import frame_intake
+from edgeloop import frame_intake, spread
 from edgeloop.inspection import InspectionCache
-frame_intake.BATCH = 16
+frame_intake.BATCH = spread.CHUNK = 16
 source, place = Path(sys.argv[1]), Path(sys.argv[2])
 frame_intake.register(source, str(place / "store"), InspectionCache(place / "cache", source))
 """
@@ -177,6 +177,7 @@ def test_batches_come_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     photos(tmp_path / "in", 25)
     register(tmp_path / "in", str(tmp_path / "one"))
     monkeypatch.setattr(frame_intake, "BATCH", 4)
+    monkeypatch.setattr("edgeloop.spread.CHUNK", 4)
     register(tmp_path / "in", str(tmp_path / "many"))
     assert rows(tmp_path / "one") == rows(tmp_path / "many")
     assert len(list((tmp_path / "many/catalogue").rglob("*.parquet"))) > 1
