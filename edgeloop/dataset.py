@@ -6,7 +6,7 @@ data/images/<split>/<frame_id>.jpg    data/labels/<split>/<frame_id>.txt    data
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -63,18 +63,26 @@ def describe(root: Path, md5: str) -> DatasetVersion:
     Raises:
         BadInput: the folder is not a data set that edgeloop made, or is damaged.
     """
-    names, rows = load_names(root), read_manifest(root)
-    boxes = {side: Counter[int]() for side in SPLITS}
-    for row in rows:
-        boxes[row.split].update(class_ids(root, row, names) if row.class_ids is None else row.class_ids)
+    names = load_names(root)
+    found = list(_classes_by_side(root, names))
+    boxes = {side: Counter[int](one for at, ids in found if at == side for one in ids) for side in SPLITS}
     return DatasetVersion(
         root=root,
         md5=md5,
         names=names,
-        frames={side: sum(row.split == side for row in rows) for side in SPLITS},
+        frames={side: sum(at == side for at, _ in found) for side in SPLITS},
         boxes={side: {name: boxes[side][index] for index, name in enumerate(names)} for side in SPLITS},
         state=state_of(root),
     )
+
+
+def _classes_by_side(root: Path, names: Sequence[str]) -> Iterator[tuple[Split | None, Sequence[int]]]:
+    """The side and the class of every box of each frame, from the manifest where it knows."""
+    if not has_manifest(root):
+        yield from ((frame.split, [label.class_id for label in frame.labels]) for frame in load_labels(root))
+        return
+    for row in read_manifest(root):
+        yield row.split, class_ids(root, row, names) if row.class_ids is None else row.class_ids
 
 
 def count_boxes(frames: Sequence[LabelledFrame], names: Sequence[str]) -> dict[str, int]:

@@ -136,6 +136,8 @@ def _repository(place: Workspace) -> Iterator[Repo]:
     folder = place.root / ".dvc"
     if not (folder / "config").is_file():
         Repo.init(str(place.root), no_scm=no_scm, force=True).close()
+        if no_scm and place.var.is_relative_to(place.root):  # git ignores it; DVC would look for stages in snapshots
+            write_text(place.root / ".dvcignore", f"/{place.var.relative_to(place.root).as_posix()}/\n")
     if not (folder / "config.local").exists():  # for people who call `dvc` here; what runs here holds it in memory
         write_text(folder / "config.local", _as_ini(_settings(place, no_scm=no_scm)))
     with _open(place.root, place, no_scm=no_scm) as repo:
