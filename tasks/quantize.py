@@ -25,9 +25,10 @@ def quantize(artifact: Artifact, version: DatasetVersion, card: Card, config: Co
         BadInput: see `models.quantize.quantize`; a frame of an audit set is never calibrated on.
         Refused: the result breaks a rule for quantized graphs.
     """
-    frames = describe_frames(load_labels(version.root, "train"))
-    images = choose_frames(frames, card.quantize.frames, card.seed)
-    HeldOut.of(version.root, [config.path(folder) for folder in config.audits]).refuse(images, "calibrated on")
+    side = load_labels(version.root, "train")
+    held_out = HeldOut.of(version.root, [config.path(folder) for folder in config.audits])
+    held_out.refuse([frame.frame.image for frame in side], "calibrated on")
+    images = choose_frames(describe_frames(side), card.quantize.frames, card.seed)
     made_from = f"{version.md5} {card.seed} {card.quantize.to_json()}"
     if (card.input, card.open_batch) != ("float32-nchw", False):
         made_from += f" {card.input} {card.open_batch}"
