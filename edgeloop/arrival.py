@@ -30,7 +30,7 @@ class IngestSettings(Record):
 
     Attributes:
         format: what they are; "auto" looks.
-        split_by: what belongs together on one side of the split: `edgeloop.splits.GroupRule`.
+        split_by: what belongs together on one side of the split (`edgeloop.splits.GroupRule`); None keeps the rule.
         fix: mend what can be mended in a labelled set; `edgeloop.formats.rules`.
         sampling: which frames of a video.
         camera: names the camera of a video; None takes what the file says.
@@ -38,7 +38,7 @@ class IngestSettings(Record):
     """
 
     format: SourceFormat = "auto"
-    split_by: str = "none"
+    split_by: str | None = None
     fix: bool = False
     sampling: VideoSampling = VideoSampling()
     camera: str | None = None
@@ -46,9 +46,8 @@ class IngestSettings(Record):
 
     @field_validator("split_by")
     @classmethod
-    def _is_a_rule(cls, text: str) -> str:
-        GroupRule.parse(text)
-        return text
+    def _is_a_rule(cls, text: str | None) -> str | None:
+        return None if text is None else GroupRule.parse(text).text
 
 
 class Arrival(Record):

@@ -55,6 +55,8 @@ class Card(Record):
         epochs: passes over the training side.
         challenger_epochs: the same when training continues from the champion.
         minimum_images: a set so small that its epochs show fewer images than this is trained for more epochs.
+        repeat_threshold: classes on a smaller share of the training frames than this are shown more often
+            (`edgeloop.repeat_factor`); None shows every frame once.
         training_device: where to train, Ultralytics' own setting: "cpu", "0", "0,1", "mps".
         head: what is exported; "end-to-end" needs an architecture with a one-to-one head (YOLO26, YOLOv10).
         input: what the exported file takes; "uint8-nhwc" has colour order, scale and layout in the graph.
@@ -68,6 +70,7 @@ class Card(Record):
     epochs: int = Field(default=10, ge=1)
     challenger_epochs: int | None = Field(default=None, ge=1)
     minimum_images: int = Field(default=0, ge=0)
+    repeat_threshold: float | None = Field(default=None, gt=0, le=1)
     batch: int = Field(default=16, ge=1)
     learning_rate: float = Field(default=0.002, gt=0)
     optimizer: Literal["auto", "SGD", "AdamW"] = "AdamW"

@@ -6,8 +6,10 @@ data/images/<split>/<frame_id>.jpg    data/labels/<split>/<frame_id>.txt    data
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -34,6 +36,7 @@ class DatasetVersion(Record):
         frames: frames on each side.
         boxes: boxes of each class on each side; every side has every class.
         state: what it holds (`state_of`), by which a merge report finds its version.
+        cameras, sources: frames of each on each side; empty in records of an older edgeloop.
     """
 
     root: Path
@@ -42,6 +45,8 @@ class DatasetVersion(Record):
     frames: dict[Split, int]
     boxes: dict[Split, dict[str, int]]
     state: str = ""
+    cameras: dict[str, dict[Split, int]] = Field(default_factory=dict)
+    sources: dict[str, dict[Split, int]] = Field(default_factory=dict)
 
     @property
     def data_yaml(self) -> Path:
@@ -57,24 +62,65 @@ class DatasetVersion(Record):
         return self.root / "labels" / split
 
 
+class ListedVersion(Record):
+    """A version in the list of all; `current` when data.dvc names it."""
+
+    version: DatasetVersion
+    current: bool
+
+
 def describe(root: Path, md5: str) -> DatasetVersion:
     """Count what a snapshot holds.
 
     Raises:
-        BadInput: the folder is not a data set that edgeloop made, or is damaged.
+        BadInput: the folder is not a labelled set, or is damaged.
     """
-    names, rows = load_names(root), read_manifest(root)
-    boxes = {side: Counter[int]() for side in SPLITS}
-    for row in rows:
-        boxes[row.split].update(class_ids(root, row, names) if row.class_ids is None else row.class_ids)
+    names = load_names(root)
+    if has_manifest(root):
+        kinds = [_Kind(row.split, row.camera, row.source, row.class_ids or ()) for row in load_rows(root)]
+    else:
+        kinds = [
+            _Kind(one.split, one.frame.camera, one.source, [label.class_id for label in one.labels])
+            for one in load_labels(root)
+        ]
+    boxes = {side: Counter(one for kind in kinds if kind.split == side for one in kind.class_ids) for side in SPLITS}
     return DatasetVersion(
         root=root,
         md5=md5,
         names=names,
-        frames={side: sum(row.split == side for row in rows) for side in SPLITS},
+        frames={side: sum(kind.split == side for kind in kinds) for side in SPLITS},
         boxes={side: {name: boxes[side][index] for index, name in enumerate(names)} for side in SPLITS},
         state=state_of(root),
+        cameras=_by_name((kind.camera, kind.split) for kind in kinds),
+        sources=_by_name((kind.source, kind.split) for kind in kinds),
     )
+
+
+class _Kind(NamedTuple):
+    """What a frame counts as."""
+
+    split: Split | None
+    camera: str
+    source: str
+    class_ids: Sequence[int]
+
+
+def _by_name(frames: Iterable[tuple[str, Split | None]]) -> dict[str, dict[Split, int]]:
+    counts = Counter(frames)
+    return {name: {side: counts[name, side] for side in SPLITS} for name in sorted({name for name, _ in counts})}
+
+
+def load_rows(folder: Path) -> list[Row]:
+    """The rows of a data set's manifest with the class of every box, which one of version 1 has in its label files.
+
+    Raises:
+        BadInput: no manifest, or a label file is broken.
+    """
+    names = load_names(folder)
+    return [
+        replace(row, class_ids=class_ids(folder, row, names)) if row.class_ids is None else row
+        for row in read_manifest(folder)
+    ]
 
 
 def count_boxes(frames: Sequence[LabelledFrame], names: Sequence[str]) -> dict[str, int]:
@@ -134,11 +180,13 @@ def _from_row(folder: Path, row: Row, names: Sequence[str]) -> LabelledFrame:
 
 __all__ = [
     "DatasetVersion",
+    "ListedVersion",
     "MergeReport",
     "count_boxes",
     "describe",
     "load_labels",
     "load_names",
+    "load_rows",
     "merge",
     "state_of",
     "writing",

@@ -87,7 +87,7 @@ def merge(
         current = _current(data, names, rule)
         distinct, copies = join_copies(renumber(frames, names, current.heading.names))
         if rule is not None:
-            refuse_rule(_fresh(distinct, current.rows), [_placed(row) for row in current.rows.values()], rule)
+            refuse_rule(distinct, [_placed(row) for row in current.rows.values()], rule)
         changes, report = _plan(distinct, current)
         if not dry_run and (changes or current.old):
             write_state(data, current.rows, changes, current.heading)

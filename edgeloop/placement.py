@@ -68,7 +68,7 @@ def refuse_rule(frames: Sequence[LabelledFrame], settled: Sequence[Placed], rule
     """Whether a rule can be kept from now on.
 
     Raises:
-        BadInput: it says nothing of any new frame, or a group of theirs is on two sides already.
+        BadInput: it says nothing of any of the frames, or a group of theirs is on two sides already.
     """
     if rule.kind == "none" or not frames:
         return
@@ -76,7 +76,7 @@ def refuse_rule(frames: Sequence[LabelledFrame], settled: Sequence[Placed], rule
     if not ruled:
         why = "no path matches" if rule.kind == "pattern" else "no file name says camera and time"
         raise BadInput(
-            f"cannot split by {rule.text!r}: {why} among the {len(frames)} new frames, such as "
+            f"cannot split by {rule.text!r}: {why} among {len(frames)} frames, such as "
             f"{printable(frames[0].frame.image.name)}; name another rule."
         )
     sides = sides_of_groups(settled, rule)

@@ -22,6 +22,7 @@ ConfigPath = Annotated[
     Path | None, typer.Option("--config", help="A config.yaml; the one here or in the nearest parent when left out.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+REVISION = "current, previous, four or more digits of a version's md5, or a git revision whose data.dvc names it."
 Since = Annotated[datetime | None, typer.Option(help="From this time on, UTC: 2026-03-01T08:15:00.")]
 Until = Annotated[datetime | None, typer.Option(help="Up to this time, UTC.")]
 
@@ -74,12 +75,12 @@ def ingest(
         str, typer.Option(help="auto, yolo, voc, coco, images, video or log (a device's folder, another store).")
     ] = "auto",
     split_by: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What stays on one side of the split: none, camera, day, clip, clip:SECONDS, or a regular expression "
-            "over the path, whose first group names it."
+            help="What stays on one side of the split, now and later: none, camera, day, clip, clip:SECONDS, or a "
+            "regular expression over the path, whose first group names it; the data set's own rule when left out."
         ),
-    ] = "none",
+    ] = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Mend what can be mended and list it; files are not changed.")
     ] = False,
@@ -118,13 +119,29 @@ def ingest(
 
 @dataset.command("show")
 def dataset_show(config_path: ConfigPath = None, as_json: Json = False) -> None:
-    """The current version: frames on each side, boxes of each class."""
+    """Every version, newest first, and of the current one: boxes of each class, cameras and sources, on each side."""
     from edgeloop.config import load_config
-    from edgeloop.tables import version_table
-    from tasks.version import current_version
+    from edgeloop.dataset_tables import versions_tables
+    from tasks.version import list_versions
 
-    version = current_version(load_config(config_path))
-    show(version, [version_table(version)], as_json=as_json)
+    versions = list_versions(load_config(config_path))
+    show(versions, versions_tables(versions), as_json=as_json)
+
+
+@dataset.command("diff")
+def dataset_diff(
+    before: Annotated[str, typer.Argument(help=REVISION)] = "previous",
+    after: Annotated[str, typer.Argument(help="The same.")] = "current",
+    config_path: ConfigPath = None,
+    as_json: Json = False,
+) -> None:
+    """What changed from one version to another: frames, labels, boxes of each class, cameras and sources."""
+    from edgeloop.config import load_config
+    from edgeloop.dataset_tables import diff_tables
+    from tasks.version import compare_versions
+
+    found = compare_versions(load_config(config_path), before, after)
+    show(found, diff_tables(found), as_json=as_json)
 
 
 @dataset.command("report")
@@ -148,7 +165,7 @@ def dataset_report(
 
 @dataset.command("checkout")
 def dataset_checkout(
-    version: Annotated[str, typer.Argument(help="The version's md5, 32 hexadecimal digits.")],
+    version: Annotated[str, typer.Argument(help=REVISION)],
     out: Annotated[Path, typer.Option(help="An empty or new folder.")],
     config_path: ConfigPath = None,
     as_json: Json = False,

@@ -11,13 +11,19 @@ from pathlib import Path
 
 from edgeloop.card import Card
 from edgeloop.errors import BadInput, is_full_disk
+from edgeloop.held_out import HeldOut
 from edgeloop.record import Record
 
 BAD_INPUT, FULL_DISK, INTERRUPTED = 2, 28, 130  # exit codes of the child; what it says of bad input is on its stdout
 
 
 class TrainingJob(Record):
-    """What to train; see `models.ultralytics_door.train`."""
+    """What to train; see `models.ultralytics_door.train`.
+
+    Attributes:
+        data: the data set whose audit side may not be trained on; None for a set without one.
+        audits: folders of frames that may not be trained on either.
+    """
 
     data_yaml: Path
     card: Card
@@ -25,6 +31,8 @@ class TrainingJob(Record):
     start: Path | None
     epochs: int
     dataset_md5: str
+    data: Path | None = None
+    audits: tuple[Path, ...] = ()
 
 
 def run(job: TrainingJob) -> int:
@@ -32,7 +40,9 @@ def run(job: TrainingJob) -> int:
     from models.ultralytics_door import train
 
     try:
-        train(job.data_yaml, job.card, job.out, start=job.start, epochs=job.epochs, dataset_md5=job.dataset_md5)
+        held_out = HeldOut.of(job.data, job.audits)
+        asked = {"start": job.start, "epochs": job.epochs, "dataset_md5": job.dataset_md5, "held_out": held_out}
+        train(job.data_yaml, job.card, job.out, **asked)  # type: ignore[arg-type]
     except BadInput as error:
         sys.stdout.write(str(error))
         return BAD_INPUT

@@ -20,6 +20,7 @@ from edgeloop.artifact import Artifact, InputKind
 from edgeloop.card import QuantizeCard
 from edgeloop.errors import BadInput, Refused
 from edgeloop.files import atomic_file, sha256
+from edgeloop.held_out import HeldOut
 from edgeloop.progress import bar
 from edgeloop.qdq import Graph, check_qdq, float_tail, load_graph, name_of
 from models.calibration import Reach, measure_reach, read_inputs
@@ -63,13 +64,14 @@ def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind =
         kind: what the input is.
 
     Raises:
-        BadInput: too few frames, or one that is not an image.
+        BadInput: too few frames, one that is not an image, or one of the audit side of the data set it lies in.
     """
     if len(images) < MINIMUM_FRAMES:
         raise BadInput(
             f"{len(images)} calibration frames; expected at least {MINIMUM_FRAMES} (300 or more are better). "
             f"Add images to the training side."
         )
+    HeldOut().refuse(images, "calibrated on")
     tensors = sorted({node.input[0] for node in graph.nodes if node.op_type == "Conv"})
     inputs = read_inputs(bar(images, "calibrate", len(images)), side, kind)
     return measure_reach(_with_outputs(graph, tensors), tensors, inputs)

@@ -2,13 +2,15 @@
 
 Ultralytics writes a label cache beside the labels, repairs JPEGs in place, runs code named in `download:` of a
 data.yaml and, where `images/` is a symbolic link, looks for labels behind the link and trains on none. The copy holds
-real folders with one link a file and a data.yaml of its own, so none of that can happen.
+real folders with one link a file and a data.yaml of its own, so none of that can happen. A frame that the card shows
+more than once in an epoch has more than one link, so that the trainer needs to know nothing of it.
+
+Nothing is staged from the audit side: this is the door that everything passes that is trained on.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +19,12 @@ import yaml
 
 from edgeloop.errors import BadInput
 from edgeloop.files import write_text
+from edgeloop.held_out import HeldOut
+from edgeloop.repeat_factor import repeats
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 JPEG_END = b"\xff\xd9"
+NOTHING_MORE = HeldOut()
 Side = Literal["train", "val"]
 
 
@@ -30,8 +35,8 @@ class StagedSet:
     Attributes:
         yaml: data.yaml of the copy.
         names: class names, index is the class id.
-        train, val: number of images on each side.
-        boxes: labelled boxes on the training side.
+        train, val: number of images on each side, repetitions of the training side included.
+        boxes: labelled boxes on the training side, without repetitions.
     """
 
     yaml: Path
@@ -41,15 +46,36 @@ class StagedSet:
     boxes: int
 
 
-def stage_set(data_yaml: Path, into: Path) -> StagedSet:
+@dataclass(frozen=True)
+class Repetition:
+    """Repeat-factor sampling: classes on fewer than `threshold` of the frames are shown more often."""
+
+    threshold: float
+    seed: int
+
+
+def stage_set(
+    data_yaml: Path, into: Path, held_out: HeldOut = NOTHING_MORE, repetition: Repetition | None = None
+) -> StagedSet:
     """Link the set that `data_yaml` describes (YOLO layout) into the folder `into`.
 
+    Args:
+        data_yaml: names train, val and names.
+        into: a folder of its own.
+        held_out: what may not be trained on, beside the audit side of the data set that an image lies in.
+        repetition: how rare classes are repeated; None shows every frame once.
+
     Raises:
-        BadInput: the YAML or a folder is missing, a side has no images, or the training side has no labels.
+        BadInput: the YAML or a folder is missing, a side has no images, the training side has no labels, or it holds an
+            audit frame.
     """
     document = read_data_yaml(data_yaml)
     names = class_names(document, data_yaml)
-    counts = {side: _stage_side(data_yaml, document, side, into) for side in ("train", "val")}
+    held_out.refuse(side_images(data_yaml, document, "train"), "trained on")
+    counts = {
+        side: _stage_side(data_yaml, document, side, into, repetition if side == "train" else None)
+        for side in ("train", "val")
+    }
     images, boxes = counts["train"]
     if boxes == 0:
         raise BadInput(
@@ -121,25 +147,42 @@ def label_of(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _stage_side(data_yaml: Path, document: dict[str, Any], side: Side, into: Path) -> tuple[int, int]:
+def _stage_side(
+    data_yaml: Path, document: dict[str, Any], side: Side, into: Path, repetition: Repetition | None
+) -> tuple[int, int]:
+    """Link one side; the number of links, and of boxes without repetitions."""
     images = side_images(data_yaml, document, side)
     for kind in ("images", "labels"):
         (into / kind / side).mkdir(parents=True)
-    boxes = 0
-    for image, name in _flat_names(images):
-        _link_image(image, into / "images" / side / name)
-        label = label_of(image)
-        if label.is_file():
-            text = label.read_text(encoding="utf-8-sig")
-            boxes += sum(1 for line in text.splitlines() if line.strip())
-            (into / "labels" / side / name).with_suffix(".txt").write_text(text, encoding="utf-8")
-    return len(images), boxes
+    texts = {image: text for image in images if (text := _label_text(image)) is not None}
+    shown = _times(images, texts, repetition) if repetition else {}
+    links = 0
+    for image in images:
+        for _ in range(shown.get(image, 1)):
+            name = f"{links:07d}_{image.name}"  # unique without its folder and its suffix, in the same order
+            _link_image(image, into / "images" / side / name)
+            if image in texts:
+                (into / "labels" / side / name).with_suffix(".txt").write_text(texts[image], encoding="utf-8")
+            links += 1
+    return links, sum(1 for text in texts.values() for line in text.splitlines() if line.strip())
 
 
-def _flat_names(images: list[Path]) -> Iterator[tuple[Path, str]]:
-    """Each image with a name that is unique without its folder and its suffix, in the same order."""
-    for index, image in enumerate(images):
-        yield image, f"{index:07d}_{image.name}"
+def _label_text(image: Path) -> str | None:
+    label = label_of(image)
+    return label.read_text(encoding="utf-8-sig") if label.is_file() else None
+
+
+def _times(images: list[Path], texts: dict[Path, str], repetition: Repetition) -> dict[Path, int]:
+    """How often each image is shown. Its file name, in a data set the frame's id, decides how a fraction is rounded."""
+    classes = [_classes(texts.get(image, "")) for image in images]
+    found = repeats([image.name for image in images], classes, repetition.threshold, repetition.seed)
+    return dict(zip(images, found, strict=True))
+
+
+def _classes(text: str) -> frozenset[int]:
+    """The class ids in a label file; what is no number is left to the trainer, which says what is wrong."""
+    words = (line.split()[0] for line in text.splitlines() if line.strip())
+    return frozenset(int(float(word)) for word in words if word.replace(".", "", 1).isdigit())
 
 
 def _link_image(image: Path, target: Path) -> None:

@@ -25,10 +25,11 @@ from edgeloop.artifact import DEFAULT_THRESHOLD, Artifact
 from edgeloop.card import Card
 from edgeloop.errors import BadInput
 from edgeloop.files import atomic_directory, atomic_file, sha256
+from edgeloop.held_out import HeldOut
 from models.byte_input import take_bytes
 from models.checkpoint import CHECKPOINT, LOG, RECORD, Checkpoint, check_trusted
 from models.onnx_graph import slim
-from models.staging import StagedSet, stage_set
+from models.staging import NOTHING_MORE, Repetition, StagedSet, stage_set
 from models.training_watch import Epoch, TrainingWatch, logged_to, read_curve
 
 OPSET = 17  # TensorRT 8.x reads up to 17, ONNX Runtime 1.17 up to 20
@@ -54,6 +55,7 @@ def train(
     start: Path | None,
     epochs: int,
     dataset_md5: str = "",
+    held_out: HeldOut = NOTHING_MORE,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Checkpoint:
     """Train `card` on the YOLO-layout set of `data_yaml`; `out` then holds checkpoint.pt, its record and train.log.
@@ -68,17 +70,18 @@ def train(
         start: checkpoint to fine-tune from; must be the card's own `start` or one that this pipeline wrote.
         epochs: passes over the training side.
         dataset_md5: the version of the data set, for the record.
+        held_out: what may not be trained on, beside the audit side of the data set itself.
         on_epoch: called after every epoch.
 
     Raises:
         BadInput: no images or labels, an unknown architecture or augmentation, a checkpoint that may not be opened or
-            does not fit, or a loss that is no longer a number.
+            does not fit, a training side that holds an audit frame, or a loss that is no longer a number.
     """
     _check_augmentations(card)
     if start is not None:
         open_checkpoint(start, card)  # refuses what may not or cannot be opened before anything is written
     with atomic_directory(out) as folder:
-        staged = stage_set(data_yaml, folder / "data")
+        staged = stage_set(data_yaml, folder / "data", held_out, _repetition(card))
         curve = _fit(card, staged, folder, (start, epochs, on_epoch))
         content = _portable(folder / "run" / "weights" / "last.pt")
         (folder / CHECKPOINT).write_bytes(content)
@@ -96,6 +99,10 @@ def train(
         )
         record.save(folder / RECORD)
     return record
+
+
+def _repetition(card: Card) -> Repetition | None:
+    return None if card.repeat_threshold is None else Repetition(card.repeat_threshold, card.seed)
 
 
 def open_checkpoint(path: Path, card: Card) -> Any:

@@ -37,7 +37,7 @@ def ingest(arrival: Arrival, config: Config, settings: IngestSettings | None = N
         BadInput: the set has errors, or contradicts the data set. The data set is unchanged.
     """
     asked, data, place = settings or IngestSettings(), config.workspace.data, _place(arrival)
-    rule = GroupRule.parse(asked.split_by)
+    rule = None if asked.split_by is None else GroupRule.parse(asked.split_by)
     cache = None if asked.dry_run else InspectionCache(config.workspace.inspections, place)
     names = load_names(data) if has_manifest(data) else None
     found = read(place, arrival.layout or "auto", names, asked.fix, partial(inspect_files, cache=cache))

@@ -8,6 +8,7 @@ from edgeloop.artifact import Artifact
 from edgeloop.card import Card
 from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion, load_labels
+from edgeloop.held_out import HeldOut
 from models.calibration import choose_frames, describe_frames
 from models.quantize import quantize as quantize_artifact
 from tasks.stage import stage
@@ -21,11 +22,13 @@ def quantize(artifact: Artifact, version: DatasetVersion, card: Card, config: Co
     it, for a good spread of classes, cameras and brightness.
 
     Raises:
-        BadInput: see `models.quantize.quantize`.
+        BadInput: see `models.quantize.quantize`; a frame of an audit set is never calibrated on.
         Refused: the result breaks a rule for quantized graphs.
     """
-    frames = describe_frames(load_labels(version.root, "train"))
-    images = choose_frames(frames, card.quantize.frames, card.seed)
+    side = load_labels(version.root, "train")
+    held_out = HeldOut.of(version.root, [config.path(folder) for folder in config.audits])
+    held_out.refuse([frame.frame.image for frame in side], "calibrated on")
+    images = choose_frames(describe_frames(side), card.quantize.frames, card.seed)
     made_from = f"{version.md5} {card.seed} {card.quantize.to_json()}"
     if (card.input, card.open_batch) != ("float32-nchw", False):
         made_from += f" {card.input} {card.open_batch}"

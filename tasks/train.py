@@ -34,14 +34,22 @@ def train(
         epochs: passes over the training side; what the card says for a set of this size when None.
 
     Raises:
-        BadInput: see `models.ultralytics_door.train`.
+        BadInput: see `models.ultralytics_door.train`; a frame of the version's audit side or of the configuration's
+            audit sets is never trained on.
     """
     passes = epochs or card.epochs_for(version.frames["train"], challenger=start is not None)
     begin = start or card.start
     out = config.workspace.artifacts / "checkpoints" / f"{card.name}-{_key(version, card, begin, passes)}"
     train_apart(
         TrainingJob(
-            data_yaml=version.data_yaml, card=card, out=out, start=begin, epochs=passes, dataset_md5=version.md5
+            data_yaml=version.data_yaml,
+            card=card,
+            out=out,
+            start=begin,
+            epochs=passes,
+            dataset_md5=version.md5,
+            data=version.root,
+            audits=tuple(config.path(folder) for folder in config.audits),
         )
     )
     return load_checkpoint_record(out / CHECKPOINT)

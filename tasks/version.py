@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import shutil
 import sqlite3
 import time
@@ -24,15 +23,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-
 from edgeloop.config import Config, Workspace
-from edgeloop.dataset import DatasetVersion, describe, state_of, writing
+from edgeloop.dataset import DatasetVersion, ListedVersion, describe, load_rows, state_of, writing
+from edgeloop.dataset_diff import Contents, DatasetDiff, compare
 from edgeloop.errors import BadInput, is_full_disk
 from edgeloop.files import write_text
 from edgeloop.formats.findings import printable
 from edgeloop.lock import exclusive
 from edgeloop.snapshot import lay_beside, protect
+from edgeloop.versions import find, load, made, pointed, record_of, with_state
 from tasks.stage import stage
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 REMOTE = "store"  # `dvc remote modify --local store …` is where a user's credentials go
 LOCK_PATIENCE_SECONDS = 60.0  # for another DVC process in the same workspace; DVC itself gives up after 3
-_MD5 = re.compile(r"([0-9a-f]{32})(?:\.dir)?")
 
 
 @stage
@@ -77,48 +75,54 @@ def current_version(config: Config) -> DatasetVersion:
     Raises:
         BadInput: no version has been made, or neither cache nor remote holds it.
     """
+    return _snapshot(config.workspace, find(config.workspace, "current"))
+
+
+def list_versions(config: Config) -> list[ListedVersion]:
+    """Every version made in this workspace, newest first, and the one that `data.dvc` names, wherever it was made.
+
+    Raises:
+        BadInput: no version has been made, or neither cache nor remote holds the current one.
+    """
     place = config.workspace
-    md5 = _pointed(place.pointer)
-    if md5 is None:
-        raise BadInput(f"{printable(place.pointer)} names no version; expected one that `edgeloop ingest` made.")
-    return _snapshot(place, md5)
+    current = current_version(config).md5
+    return [ListedVersion(version=load(place, md5), current=md5 == current) for md5 in reversed(made(place))]
 
 
-def checkout_version(config: Config, md5: str, out: Path) -> DatasetVersion:
+def compare_versions(config: Config, before: str, after: str) -> DatasetDiff:
+    """What changed from one version to another.
+
+    Args:
+        config: names the workspace and the remote.
+        before, after: as `edgeloop.versions.find` takes them.
+
+    Raises:
+        BadInput: there is no such version, or neither cache nor remote holds it.
+    """
+    found = [_snapshot(config.workspace, find(config.workspace, name)) for name in (before, after)]
+    return compare(*(Contents(one.md5, one.names, load_rows(one.root)) for one in found))
+
+
+def checkout_version(config: Config, name: str, out: Path) -> DatasetVersion:
     """Lay out any version in a new folder, byte for byte as it was.
 
     Args:
         config: names the workspace and the remote.
-        md5: the version, with or without DVC's `.dir` ending.
+        name: the version, as `edgeloop.versions.find` takes it.
         out: does not exist yet, or is empty.
 
     Raises:
-        BadInput: `md5` is no such hash, `out` holds something, or neither cache nor remote has the version.
+        BadInput: there is no such version, `out` holds something, or neither cache nor remote has the version.
     """
-    found = _MD5.fullmatch(md5)
-    if found is None:
-        raise BadInput(
-            f"expected a version as 32 hexadecimal digits, came {md5[:80]!r}; `edgeloop dataset show` lists them."
-        )
+    md5 = find(config.workspace, name)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{printable(out)} holds something already; expected a folder that is new or empty.")
-    _lay_out(config.workspace, found[1], out.resolve())
-    return describe(out.resolve(), found[1])
-
-
-def versions(config: Config) -> list[DatasetVersion]:
-    """Every version made in this workspace, oldest first."""
-    records = sorted(_records(config.workspace).glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    return [DatasetVersion.load(path) for path in records]
-
-
-def _records(place: Workspace) -> Path:
-    return place.var / "versions"
+    _lay_out(config.workspace, md5, out.resolve())
+    return describe(out.resolve(), md5)
 
 
 def _version_of(place: Workspace, state: str, found: str) -> str:
-    made = (DatasetVersion.load(path) for path in _records(place).glob("*.json"))
-    md5 = next((version.md5 for version in made if version.state == state), None)
+    md5 = with_state(place, state)
     if md5 is None:
         raise BadInput(
             f"{printable(place.data)} is in state {found[:12] or 'none'}, expected {state[:12]}, of which no "
@@ -136,6 +140,8 @@ def _repository(place: Workspace) -> Iterator[Repo]:
     folder = place.root / ".dvc"
     if not (folder / "config").is_file():
         Repo.init(str(place.root), no_scm=no_scm, force=True).close()
+        if no_scm and place.var.is_relative_to(place.root):  # git ignores it; DVC would look for stages in snapshots
+            write_text(place.root / ".dvcignore", f"/{place.var.relative_to(place.root).as_posix()}/\n")
     if not (folder / "config.local").exists():  # for people who call `dvc` here; what runs here holds it in memory
         write_text(folder / "config.local", _as_ini(_settings(place, no_scm=no_scm)))
     with _open(place.root, place, no_scm=no_scm) as repo:
@@ -171,7 +177,7 @@ def _as_ini(settings: dict[str, Any]) -> str:
 
 
 def _add_and_push(place: Workspace) -> str:
-    if place.pointer.exists() and _pointed(place.pointer) is None:
+    if place.pointer.exists() and pointed(place.pointer) is None:
         place.pointer.unlink()  # DVC writes it in place: a killed `add` may leave half a file
     refusal = f"the DVC remote {place.dvc_remote} did not take the data; check the address and the rights"
     with _repository(place) as repo:
@@ -185,32 +191,22 @@ def _add_and_push(place: Workspace) -> str:
     return str(tree.hash_info.value).removesuffix(".dir")
 
 
-def _pointed(pointer: Path) -> str | None:
-    """The version in a .dvc file, None when there is no such file or it is broken."""
-    try:
-        document = yaml.safe_load(pointer.read_text(encoding="utf-8"))
-        found = _MD5.fullmatch(document["outs"][0]["md5"])
-    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError):
-        return None
-    return found[1] if found else None
-
-
 def _snapshot(place: Workspace, md5: str) -> DatasetVersion:
     """The snapshot of a version; its record is kept, so that counting it again costs nothing."""
-    root, record = place.snapshots / md5, _records(place) / f"{md5}.json"
+    root, record = place.snapshots / md5, record_of(place, md5)
     with exclusive(place.snapshots / ".lock", f"the snapshot {md5}", LOCK_PATIENCE_SECONDS):
         if not root.is_dir():
             _lay_out(place, md5, root, _newest_snapshot(place))
         if record.is_file():
-            return DatasetVersion.load(record).model_copy(update={"root": root})
+            return load(place, md5)
         version = describe(root, md5)
         version.save(record)
         return version
 
 
 def _newest_snapshot(place: Workspace) -> Path | None:
-    made = sorted(_records(place).glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return next((root for path in made if (root := place.snapshots / path.stem).is_dir()), None)
+    roots = (place.snapshots / md5 for md5 in reversed(made(place)))
+    return next((root for root in roots if root.is_dir()), None)
 
 
 def _lay_out(place: Workspace, md5: str, out: Path, neighbour: Path | None = None) -> None:

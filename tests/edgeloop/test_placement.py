@@ -222,7 +222,7 @@ def test_most_ask_wins() -> None:
 
 def test_rules_that_cannot_be_kept() -> None:
     """A rule that matches nothing, or whose groups are torn already, is refused; a draw for audit tears none."""
-    with pytest.raises(BadInput, match="no path matches among the 1 new frames"):
+    with pytest.raises(BadInput, match="no path matches among 1 frames"):
         refuse_rule([frame("a")], (), GroupRule.parse("never"))
     with pytest.raises(BadInput, match="no file name says camera and time"):
         refuse_rule([frame("a", camera="unknown")], (), GroupRule.parse("clip"))

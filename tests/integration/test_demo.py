@@ -108,7 +108,8 @@ def test_people_answer_in_label_studio_and_the_loop_goes_on(undisturbed: Path, l
     }  # fmt: skip
     for stream in ("stream-clean", "stream-drifted"):
         run_champion(undisturbed, scene / stream)
-    before = command(undisturbed, environment, "dataset", "show")
+    listed = command(undisturbed, environment, "dataset", "show")
+    (before,) = [one["version"] for one in listed if one["current"]]
     asked = command(undisturbed, environment, "sample", "--budget", "12")
     project = label_studio.get("/api/projects", title="edgeloop-loop").json()["results"][0]["id"]
     streams = [load_labels(scene / name) for name in ("stream-clean", "stream-drifted")]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgeloop.errors import BadInput
-from models.staging import label_of, stage_set
+from edgeloop.held_out import HeldOut
+from models.staging import Repetition, label_of, stage_set
 from tests.training_sets import write_set
 
 
@@ -71,6 +72,33 @@ def test_no_labels_is_bad_input(tmp_path: Path) -> None:
         label.write_text("\n")
     with pytest.raises(BadInput, match="no labels found for the 3 images"):
         stage_set(data_yaml, tmp_path / "copy")
+
+
+def test_rare_classes_have_more_links(tmp_path: Path) -> None:
+    """A frame of a rare class is staged as often as its repeat factor says, each time with its labels; val is not."""
+    data_yaml = write_set(tmp_path / "set", train=16, val=4)
+    labels = sorted((tmp_path / "set/labels/train").iterdir())
+    for label in labels[1:]:
+        label.write_text("1" + label.read_text()[1:])
+    labels[0].write_text("0" + labels[0].read_text()[1:])
+    staged = stage_set(data_yaml, tmp_path / "copy", repetition=Repetition(threshold=1.0, seed=0))
+    linked = [path.resolve().stem for path in (tmp_path / "copy/images/train").iterdir()]
+    assert linked.count(labels[0].stem) == 4  # sqrt(1 / (1 / 16))
+    assert (staged.train, staged.val, staged.boxes) == (len(linked), 4, 16)
+    texts = [path.read_text() for path in (tmp_path / "copy/labels/train").iterdir()]
+    assert texts.count(labels[0].read_text()) == 4
+    assert len(texts) == staged.train
+
+
+def test_audit_frames_are_not_staged(tmp_path: Path) -> None:
+    """A training side with a frame that judges is refused, and nothing of it is linked."""
+    data_yaml = write_set(tmp_path / "set", train=3, val=1)
+    audit = tmp_path / "audit/images"
+    audit.mkdir(parents=True)
+    (audit / "x.jpg").write_bytes((tmp_path / "set/images/train/train1.jpg").read_bytes())
+    with pytest.raises(BadInput, match=r"train1\.jpg is the held-out frame .* trained on"):
+        stage_set(data_yaml, tmp_path / "copy", HeldOut.of(None, [tmp_path / "audit"]))
+    assert not (tmp_path / "copy").exists()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from edgeloop.card import Card
 from edgeloop.edge.detector import Detector
 from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
 from edgeloop.errors import BadInput
+from edgeloop.held_out import HeldOut
 from models.checkpoint import Checkpoint, check_trusted, load_checkpoint_record
 from models.training_watch import Epoch
 from models.ultralytics_door import _check_fit, export_onnx, import_ultralytics, open_checkpoint, train
@@ -86,6 +87,42 @@ def test_folder_holds_checkpoint_record_and_log(trained: Checkpoint) -> None:
     assert trained.curve[0].map50 is None
     assert trained.curve[1].map50 is not None
     assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.integration
+def test_training_sees_the_repeated_frames(card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an epoch the trainer is given a frame of a rare class as often as its repeat factor says, others once."""
+    data_yaml = write_set(tmp_path / "set", train=9, val=2)
+    labels = sorted((tmp_path / "set/labels/train").iterdir())
+    for class_id, label in zip("011111111", labels, strict=True):
+        label.write_text(class_id + label.read_text()[1:])
+    import_ultralytics()
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    seen: list[str] = []
+    taken = DetectionTrainer.preprocess_batch
+
+    def looked(self: Any, batch: dict[str, Any]) -> Any:
+        seen.extend(Path(name).resolve().stem for name in batch["im_file"])
+        return taken(self, batch)
+
+    monkeypatch.setattr(DetectionTrainer, "preprocess_batch", looked)
+    repeated = card.model_copy(update={"repeat_threshold": 1.0})
+    train(data_yaml, repeated, tmp_path / "run", start=None, epochs=2)
+    assert seen.count(labels[0].stem) == 3 * 2  # sqrt(1 / (1 / 9)), two epochs
+    assert {seen.count(label.stem) for label in labels[1:]} <= {2, 4}  # sqrt(9 / 8), rounded down or up
+    assert {*seen} == {label.stem for label in labels}
+
+
+@pytest.mark.integration
+def test_training_refuses_audit_frames(card: Card, tmp_path: Path) -> None:
+    """With a frame on the training side that judges, nothing is trained and nothing is written."""
+    data_yaml = write_set(tmp_path / "set", train=4, val=2)
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit/a.jpg").write_bytes((tmp_path / "set/images/train/train2.jpg").read_bytes())
+    with pytest.raises(BadInput, match="held-out frame"):
+        train(data_yaml, card, tmp_path / "run", start=None, epochs=1, held_out=HeldOut.of(None, [tmp_path / "audit"]))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.integration

@@ -98,3 +98,19 @@ def test_missing_start_is_bad_input(version: DatasetVersion, card: Card, config:
     """A start that does not exist is refused by its name."""
     with pytest.raises(BadInput, match=r"none\.pt"):
         train.fn(version, card, config, tmp_path / "none.pt")
+
+
+def test_an_audit_frame_is_never_learned_from(
+    version: DatasetVersion, card: Card, champion: Checkpoint, config: Config, tmp_path: Path
+) -> None:
+    """A training side that shares a frame with a configured audit set is neither trained on nor calibrated on."""
+    audit = tmp_path / "audit/images"
+    audit.mkdir(parents=True)
+    (audit / "a.jpg").write_bytes(next((version.root / "images/train").iterdir()).read_bytes())
+    judged = config.model_copy(update={"audits": (tmp_path / "audit",)})
+    other = card.model_copy(update={"seed": 7})
+    with pytest.raises(BadInput, match=r"held-out frame .* trained on"):
+        train.fn(version, other, judged)
+    fp32 = export.fn(champion, card, config)
+    with pytest.raises(BadInput, match=r"held-out frame .* calibrated on"):
+        quantize.fn(fp32, version, card, judged)

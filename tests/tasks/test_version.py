@@ -19,8 +19,9 @@ from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.formats import read, yolo
 from edgeloop.frames import Label
+from edgeloop.versions import find
 from tasks import version as door
-from tasks.version import checkout_version, commit_version, current_version, versions
+from tasks.version import checkout_version, commit_version, compare_versions, current_version, list_versions
 
 NAMES = ("scratch", "dent")
 
@@ -64,7 +65,9 @@ def test_old_versions_come_back_byte_for_byte(config: Config, tmp_path: Path) ->
     assert contents(checkout_version(config, first.md5, tmp_path / "from cache").root) == before
     shutil.rmtree(config.workspace.var / "dvc-cache")
     assert contents(checkout_version(config, f"{first.md5}.dir", tmp_path / "from remote").root) == before
-    assert [version.md5 for version in versions(config)] == [first.md5, second.md5]
+    listed = list_versions(config)
+    assert [(one.version.md5, one.current) for one in listed] == [(second.md5, True), (first.md5, False)]
+    assert contents(listed[1].version.root) == before
 
 
 def test_same_content_same_version(config: Config, tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_snapshots_share_what_is_equal(config: Config, tmp_path: Path) -> None:
         {path.relative_to(root): path.stat() for path in root.rglob("*.*")} for root in (first.root, second.root)
     )
     shared = {path for path in old if path in new and old[path].st_ino == new[path].st_ino}
-    assert len(shared) == 4 * 2 - 1
+    assert len(shared) == 4 * 2  # images, labels and data.yaml, without the spoilt image
     assert {path.stat().st_mode & 0o777 for path in second.root.rglob("*.*")} == {0o444}
 
 
@@ -129,6 +132,57 @@ def test_a_lost_snapshot_is_laid_out_again(config: Config, tmp_path: Path) -> No
     before = contents(version.root)
     shutil.rmtree(config.workspace.snapshots)
     assert contents(current_version(config).root) == before
+
+
+def test_what_changed_between_versions(config: Config, tmp_path: Path) -> None:
+    """New frames by side, changed labels with who answered, and boxes of each class before and after."""
+    grow(config, tmp_path / "source", 4)
+    first = commit_version.fn(config)
+    grow(config, tmp_path / "source", 6)
+    one = load_labels(config.workspace.data)[0]
+    labels = (*one.labels, Label(1, (1.0, 1.0, 9.0, 9.0)))
+    merge(config.workspace.data, [replace(one, labels=labels, labeler="ann", source="queue:rare")], NAMES)
+    second = commit_version.fn(config)
+    found = compare_versions(config, "previous", "current")
+    assert (found.before, found.after) == (first.md5, second.md5)
+    assert sum(len(ids) for ids in found.added.values()) == 2
+    assert not any(found.removed.values())
+    assert found.moved == ()
+    (relabelled,) = found.relabelled
+    assert (relabelled.frame_id, relabelled.labelers, relabelled.boxes) == (
+        one.frame.frame_id,
+        ("import", "ann"),
+        (1, 2),
+    )
+    assert [(one.name, one.before, one.after) for one in found.boxes] == [("scratch", 4, 6), ("dent", 0, 1)]
+    assert ("queue:rare", 0, 1) in {(one.name, one.before, one.after) for one in found.sources}
+    back = compare_versions(config, second.md5, first.md5)
+    assert back.removed == found.added
+    assert compare_versions(config, "current", second.md5[:6]).is_empty
+
+
+def test_what_versions_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Current, previous, the first digits of the md5 and a git revision of data.dvc name a version, else nothing."""
+    monkeypatch.setenv("HOME", "/nonexistent")
+    config = Config(root=tmp_path / "top")
+    config.root.mkdir()
+    (config.root / ".gitignore").write_text("/data/\n/var/\n/.data.lock\n")
+    git(config.root, "init", "-q")
+    grow(config, tmp_path / "source", 3)
+    first = commit_version.fn(config)
+    with pytest.raises(BadInput, match="no version was made before"):
+        find(config.workspace, "previous")
+    git(config.root, "add", "data.dvc")
+    git(config.root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    git(config.root, "tag", "v1")
+    grow(config, tmp_path / "source", 5)
+    second = commit_version.fn(config)
+    names = {"current": second, "previous": first, first.md5[:4]: first, f"{second.md5}.dir": second, "v1": first}
+    names |= {"HEAD": first}
+    assert {name: find(config.workspace, name) for name in names} == {name: one.md5 for name, one in names.items()}
+    for name in ("v2", "--help", first.md5[:3], "f" * 31, "HEAD~7", "", "../x"):
+        with pytest.raises(BadInput, match="expected a version: current, previous, 4 or more digits"):
+            find(config.workspace, name)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -321,7 +375,7 @@ def test_what_cannot_be_checked_out(config: Config, tmp_path: Path) -> None:
         commit_version.fn(config)
     with pytest.raises(BadInput, match="names no version"):
         current_version(config)
-    with pytest.raises(BadInput, match="expected a version as 32"):
+    with pytest.raises(BadInput, match="expected a version: current, previous"):
         checkout_version(config, "../../etc", tmp_path / "out")
     grow(config, tmp_path / "source", 2)
     version = commit_version.fn(config)
