@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeloop.files import atomic_file
 from edgeloop.formats.images import SUFFIXES
+from edgeloop.formats.paths import unsafe
 from edgeloop.frames import Frame
 
 
@@ -35,5 +36,11 @@ class Copier:
 
 
 def _plain(stem: str) -> bool:
-    """Whether a stem survives a list of names, an XML document and a JSON document."""
-    return stem.isprintable() and stem == stem.strip() and not stem.startswith(".")
+    """Whether a stem survives a list of names, an XML and a JSON document, and stays in its folder on any system."""
+    return (
+        stem.isprintable()
+        and stem == stem.strip()
+        and not stem.startswith(".")
+        and "\\" not in stem
+        and not unsafe(stem)
+    )
