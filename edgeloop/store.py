@@ -31,7 +31,7 @@ class FrameStore:
         self.url = url
         self._files, self._root = open_store(url)
         self._is_local = isinstance(self._files, LocalFileSystem)
-        self._known: dict[str, str] | None = None
+        self._known: dict[str, dict[str, str]] = {}
         self._claim = threading.Lock()
 
     @property
@@ -45,16 +45,28 @@ class FrameStore:
         return FrameCatalogue(self._files, self._root)
 
     def put(self, frame_id: str, suffix: str, content: bytes) -> bool:
-        """Store the bytes of a frame; False when they were there already. Any thread may call it."""
+        """Store the bytes of a frame; False when they were there already. Any thread may call it.
+
+        Raises:
+            BadInput: the store refuses.
+        """
         key = f"{self._root}/{frame_key(frame_id, suffix)}"
-        with self._claim:
-            if self._index().setdefault(frame_id, key) is not key:
-                return False
+        with said_plainly(self.url):
+            with self._claim:
+                if self._beside(frame_id).setdefault(frame_id, key) is not key:
+                    return False
+            try:
+                self._write(key, content)
+            except BaseException:
+                del self._beside(frame_id)[frame_id]
+                raise
+        return True
+
+    def _write(self, key: str, content: bytes) -> None:
         if self._is_local:
             write_bytes(Path(key), content)
         else:
             self._files.pipe_file(key, content)  # object stores show an object only when all of it arrived
-        return True
 
     def put_unsynced(self, frame_id: str, suffix: str, content: bytes) -> None:
         """Store the bytes of a frame without asking what is there, for many at once; `sync` makes them last.
@@ -77,31 +89,40 @@ class FrameStore:
         """The bytes of a frame.
 
         Raises:
-            BadInput: the store does not have it.
+            BadInput: the store does not have it, or refuses.
         """
-        content: bytes = self._files.cat_file(self.find(frame_id))
+        key = self.find(frame_id)
+        with said_plainly(self.url):
+            content: bytes = self._files.cat_file(key)
         return content
 
     def find(self, frame_id: str) -> str:
         """Where a frame lies: a path on this machine, or the key in the store's file system.
 
         Raises:
-            BadInput: the store does not have it.
+            BadInput: the store does not have it, or refuses.
         """
-        found = self._index().get(frame_id)
+        with said_plainly(self.url):
+            found = self._beside(frame_id).get(frame_id)
         if found is None:
             raise BadInput(f"the store {self.url} does not hold the frame {frame_id}; register the frames first.")
         return found
 
     def __contains__(self, frame_id: str) -> bool:
-        return frame_id in self._index()
+        with said_plainly(self.url):
+            return frame_id in self._beside(frame_id)
 
-    def _index(self) -> dict[str, str]:
-        """Key by frame id, listed once; what another process adds meanwhile is written again, with equal bytes."""
-        if self._known is None:
-            keys = self._files.find(f"{self._root}/{FRAMES}")
-            self._known = {Path(key).stem: key for key in keys if not Path(key).name.startswith(".")}
-        return self._known
+    def _beside(self, frame_id: str) -> dict[str, str]:
+        """Key by frame id in the folder of a frame, listed once: a 256th of the store, not all of it for one frame.
+
+        What another process adds meanwhile is written again, with equal bytes.
+        """
+        folder = frame_id[:2]
+        if folder not in self._known:
+            keys = self._files.find(f"{self._root}/{FRAMES}/{folder}")
+            listed = {Path(key).stem: key for key in keys if not Path(key).name.startswith(".")}
+            self._known.setdefault(folder, listed)
+        return self._known[folder]
 
 
 @contextmanager
@@ -137,7 +158,7 @@ def _holds(key: str, content: bytes) -> bool:
 
 def _write_unsynced(key: str, content: bytes) -> None:
     folder, name = key.rsplit("/", 1)
-    temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
+    temporary = f"{folder}/.{name}.{os.getpid()}-{threading.get_ident()}.tmp"  # equal files are written side by side
     how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:
         descriptor = os.open(temporary, how, 0o666)

@@ -34,7 +34,12 @@ BUCKET, STORE = "plant", "s3://plant/line1"
 SECRET = "hush"
 DATES = ("2026-03-01", "2026-03-02")
 # Small batches, so that a run of a few hundred frames has a middle to be killed in.
-REGISTER = "import sys, pathlib; from edgeloop import frame_intake as f; f.BATCH = 16; f.register(pathlib.Path(sys.argv[1]), sys.argv[2])"
+REGISTER = """
+import pathlib, sys
+from edgeloop import frame_intake
+frame_intake.BATCH = 16
+frame_intake.register(pathlib.Path(sys.argv[1]), sys.argv[2])
+"""
 
 
 @pytest.fixture(scope="module")
