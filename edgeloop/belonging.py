@@ -18,6 +18,8 @@ from edgeloop.frames import Frame, LabelledFrame, Split
 from edgeloop.near_duplicates import clusters, pairs_between
 from edgeloop.splits import GroupRule, is_drawn
 
+FEW, MANY = 64, 200_000  # frames looked up at a time to begin with, and pairs from which on it becomes fewer
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -106,10 +108,17 @@ class Belonging:
                 self.pulls[index][side] = f"its group {key!r} is on the {side} side"
 
     def _by_look(self) -> None:
-        mine, looks = _with_look((index, frame.frame.perceptual_hash) for index, frame in enumerate(self._frames))
-        theirs, others = _with_look((index, one.look) for index, one in enumerate(self._settled))
-        for new, old in pairs_between(looks, others):
-            self._pull(mine[new], self._settled[theirs[old]], "it looks like")
+        mine: dict[int, list[int]] = defaultdict(list)
+        for index, look in _with_look((index, one.frame.perceptual_hash) for index, one in enumerate(self._frames)):
+            mine[look].append(index)
+        theirs: dict[tuple[int, Split], Placed] = {}  # of equal pictures on a side one speaks for all
+        for at, look in _with_look((at, one.look) for at, one in enumerate(self._settled)):
+            one = self._settled[at]
+            theirs[look, one.side] = min(theirs.get((look, one.side), one), one, key=lambda placed: placed.group)
+        looks, known = list(mine), list(theirs.values())
+        for new, old in _near(looks, [look for look, _ in theirs]):
+            for index in mine[looks[new]]:
+                self._pull(index, known[old], "it looks like")
 
     def _by_time(self) -> None:
         gap = timedelta(seconds=self._rule.gap_seconds)
@@ -127,7 +136,8 @@ class Belonging:
                     self._pull(index, one, f"less than {self._rule.gap_seconds:g} s lie between it and")
 
     def _pull(self, index: int, one: Placed, how: str) -> None:
-        self.pulls[index].setdefault(one.side, f"{how} {one.frame_id} on the {one.side} side")
+        if one.side not in self.pulls[index]:
+            self.pulls[index][one.side] = f"{how} {one.frame_id} on the {one.side} side"
         self.homes[index] = min(self.homes[index] or one.group, one.group)
 
     def _in_time(self, indices: Iterable[int]) -> list[int]:
@@ -141,8 +151,8 @@ class Belonging:
             if (key := self.keys[index]) is not None:
                 groups[key].append(index)
         yield from groups.values()
-        seen, looks = _with_look((index, self._frames[index].frame.perceptual_hash) for index in indices)
-        yield from ([seen[index] for index in cluster] for cluster in clusters(looks))
+        seen = _with_look((index, self._frames[index].frame.perceptual_hash) for index in indices)
+        yield from ([seen[at][0] for at in cluster] for cluster in clusters([look for _, look in seen]))
         if self._rule.kind == "clip":
             yield from ([one, other] for one, other in pairwise(self._in_time(indices)) if self._follow(one, other))
 
@@ -155,10 +165,19 @@ def _camera_time(frame: Frame) -> tuple[str, datetime]:
     return frame.camera, frame.time
 
 
-def _with_look(looks: Iterable[tuple[int, int | None]]) -> tuple[list[int], list[int]]:
-    """The indices of those that have a perceptual hash, and the hashes."""
-    known = [(index, look) for index, look in looks if look is not None]
-    return [index for index, _ in known], [look for _, look in known]
+def _with_look(looks: Iterable[tuple[int, int | None]]) -> list[tuple[int, int]]:
+    """Those that have a perceptual hash."""
+    return [(index, look) for index, look in looks if look is not None]
+
+
+def _near(new: Sequence[int], known: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """`pairs_between` in parts: before one fixed camera nearly everything pairs with nearly everything."""
+    start, size = 0, FEW
+    while start < len(new):
+        found = pairs_between(new[start : start + size], known)
+        yield from ((start + one, other) for one, other in found)
+        start += size
+        size = size * 2 if len(found) < MANY else max(size // 4, 1)
 
 
 def _root(parent: list[int], index: int) -> int:

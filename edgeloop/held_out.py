@@ -24,8 +24,8 @@ class HeldOut:
     """Frames that nothing may learn from.
 
     Attributes:
-        images: the file of each, by frame id.
-        looks: the perceptual hashes that are known already, by frame id.
+        images: the file of each, by the first 16 digits of its SHA-256, which is its id unless a device named it.
+        looks: the perceptual hashes that are known already, by the same.
     """
 
     images: Mapping[str, Path] = field(default_factory=dict)
@@ -40,12 +40,12 @@ class HeldOut:
             audits: folders of images.
         """
         rows = [row for row in _rows(data) if row.split == "audit"] if data else []
-        images = {row.frame_id: Path(data or "", row.file) for row in rows}
+        images = {row.sha256[:16]: Path(data or "", row.file) for row in rows}
         for folder in audits:
             files = list(images_below(folder))
             found = zip(files, measure_all(files), strict=True)
             images |= {facts.frame_id: file for file, facts in found if isinstance(facts, ImageFacts)}
-        return cls(images, {row.frame_id: row.perceptual_hash for row in rows if row.perceptual_hash is not None})
+        return cls(images, {row.sha256[:16]: row.perceptual_hash for row in rows if row.perceptual_hash is not None})
 
     def refuse(self, images: Sequence[Path], use: str) -> None:
         """Stop before anything is learned from a frame that is held out.
@@ -62,7 +62,7 @@ class HeldOut:
         """
         listed = _listed(images)
         for image, row in listed.items():
-            if row.split == "audit" or row.frame_id in self.images:
+            if row.split == "audit" or row.sha256[:16] in self.images:
                 raise _refusal(image, row.frame_id, use)
         strangers = [image for image in images if image not in listed]
         if self.images and strangers:

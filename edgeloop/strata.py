@@ -16,7 +16,7 @@ from edgeloop.frames import Split
 from edgeloop.splits import Shares, position
 
 MINIMUM_GROUPS = 3  # with two, half of what there is to learn from would go to the validation side
-ANYTHING = -1  # the class that every frame shows: a data set needs something on both sides, from two groups on
+ANYTHING = -1  # the class that every frame shows: a data set needs something to learn from, and something beside it
 Trained = Literal["train", "val"]
 OTHER: dict[Trained, Trained] = {"val": "train", "train": "val"}
 
@@ -59,11 +59,11 @@ def balance(
     totals = counts["train"] + counts["val"]
     for wanted in sorted(totals, key=lambda one: (totals[one], one)):
         for target, source in OTHER.items():
-            lacks = counts[target][wanted] == 0 and totals[wanted] >= _least(wanted)
+            lacks = counts[target][wanted] == 0 and totals[wanted] >= _least(wanted, target)
             if not lacks or getattr(shares, target) == 0:
                 continue
             movable = [group for group in groups if sides[group.name] == source and _shows(group, wanted)]
-            spared = [group for group in movable if not _is_last(group, counts[source], totals)]
+            spared = [group for group in movable if not _is_last(group, source, counts[source], totals)]
             if spared:
                 moved = (min if target == "val" else max)(spared, key=lambda group: position(group.name))
                 sides[moved.name] = target
@@ -72,14 +72,17 @@ def balance(
     return sides
 
 
-def _least(class_id: int) -> int:
-    return 2 if class_id == ANYTHING else MINIMUM_GROUPS
+def _least(class_id: int, side: Split) -> int:
+    """From how many groups on a class must be on a side; what there is alone is learned from."""
+    if class_id == ANYTHING:
+        return 1 if side == "train" else 2
+    return MINIMUM_GROUPS
 
 
 def _shows(group: OpenGroup, class_id: int) -> bool:
     return class_id == ANYTHING or class_id in group.classes
 
 
-def _is_last(group: OpenGroup, there: Counter[int], totals: Counter[int]) -> bool:
-    """Whether a class that must have both sides would lose this one."""
-    return any(there[one] < 2 and totals[one] >= _least(one) for one in (ANYTHING, *group.classes))
+def _is_last(group: OpenGroup, side: Split, there: Counter[int], totals: Counter[int]) -> bool:
+    """Whether a class that must be on this side would leave it."""
+    return any(there[one] < 2 and totals[one] >= _least(one, side) for one in (ANYTHING, *group.classes))

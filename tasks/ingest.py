@@ -19,6 +19,7 @@ from edgeloop.labelling import PullReport
 from edgeloop.log_intake import take_log
 from edgeloop.manifest import has_manifest
 from edgeloop.near_duplicates import clusters
+from edgeloop.output import say
 from edgeloop.splits import GroupRule
 from edgeloop.video_frames import take_video
 from tasks.stage import stage
@@ -125,4 +126,6 @@ def ingest_labels(pulled: PullReport, config: Config) -> MergeReport:
         BadInput: there is no data set yet, or another process is writing it.
     """
     data = config.workspace.data
-    return merge(data, pulled.frames, load_names(data))
+    merged = merge(data, pulled.frames, load_names(data))
+    say(*(f"left out: {finding.path.name}: {finding.reason}" for finding in merged.left_out))
+    return merged

@@ -220,6 +220,14 @@ def test_most_ask_wins() -> None:
     assert set(sides([*pair, frame("c", look=3, split="train")]).values()) == {"train"}
 
 
+def test_one_fixed_camera_by_the_thousand() -> None:
+    """Thousands of nearly equal new frames follow thousands of settled ones, without every pair being held."""
+    settled = [known(frame(f"old{n}", look=n % 61), "val", "home") for n in range(4000)]
+    found = place([frame(f"new{n}", look=n % 64) for n in range(2000)], settled)
+    assert {(one.side, one.group) for one in found.placed.values()} == {("val", "home")}
+    assert len(found.placed) == 2000
+
+
 def test_rules_that_cannot_be_kept() -> None:
     """A rule that matches nothing, or whose groups are torn already, is refused; a draw for audit tears none."""
     with pytest.raises(BadInput, match="no path matches among 1 frames"):

@@ -90,13 +90,16 @@ class TestRegister:
         assert run.info.status == "FINISHED"
 
     def test_run_holds_everything_needed_to_go_on(self, add: Any, config: Config, version: DatasetVersion) -> None:
-        """Records, checkpoint and the pointer to the data are artifacts of the run."""
+        """Records, checkpoint and the pointer to the data are artifacts of the run, and the version knows its data."""
         _, _, made = add("one")
         client = client_of(config)
         listed = {file.path for folder in ("", "checkpoint") for file in client.list_artifacts(made.run_id, folder)}
         assert listed >= {"candidate.json", "decision.json", "card.json", "data.dvc", "checkpoint/checkpoint.pt"}
         (data,) = client.get_run(made.run_id).inputs.dataset_inputs
         assert version.md5 in data.dataset.source
+        assert made.dataset_md5 == version.md5
+        pointer = Path(client.download_artifacts(made.run_id, "data.dvc")).read_text(encoding="utf-8")
+        assert f"md5: {version.md5}.dir" in pointer
 
     def test_twice_is_once(self, add: Any, config: Config) -> None:
         """The same candidate and decision are the same version; another decision about it is another."""

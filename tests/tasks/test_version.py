@@ -289,6 +289,62 @@ def test_killed_commits_are_finished_by_the_next(config: Config, tmp_path: Path)
     assert not list(config.workspace.snapshots.glob("*.tmp"))
 
 
+KILLED_WHILE_IT_GROWS = (
+    KILLED_AGAIN_AND_AGAIN.split("step, deaths", maxsplit=1)[0]
+    + """
+import hashlib
+from edgeloop.dataset import load_labels, merge, state_of
+from edgeloop.formats import read
+from edgeloop.versions import pointed
+
+root, source, names = Path(sys.argv[1]), Path(sys.argv[2]), ("scratch", "dent")
+config, frames = Config(root=root), read(source).frames
+place = config.workspace
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+first = pointed(place.pointer)
+before, rounds, step, deaths = contents(place.snapshots / first), {state_of(place.data)}, 1, 0
+while True:
+    child = os.fork()
+    if child == 0:
+        die_at(step)
+        report = merge(place.data, frames, names)
+        print(commit_version.fn(config, report.state).md5, flush=True)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    rounds.add(state_of(place.data))
+    assert contents(place.snapshots / first) == before, step
+    assert len(load_labels(place.data)) in (4, 7), step
+    assert len(rounds) <= 2, step
+    if not os.WIFSIGNALED(status):
+        sys.exit(os.waitstatus_to_exitcode(status) or (0 if deaths > 12 else 9))
+    deaths, step = deaths + 1, step + 1 + step // 4
+"""
+)
+
+
+@pytest.mark.integration
+def test_a_killed_writer_leaves_the_last_version(config: Config, tmp_path: Path) -> None:
+    """Killed with -9 anywhere in a merge and its version, the version before is whole, data/ is the old or the new
+    state and nothing between, and the first run left alone makes the version that an undisturbed one makes.
+    """
+    grow(config, tmp_path / "source", 4)
+    first = commit_version.fn(config)
+    undisturbed = Config(root=tmp_path / "undisturbed")
+    grow(undisturbed, tmp_path / "source", 4)
+    grow(undisturbed, tmp_path / "source", 7)
+    expected = commit_version.fn(undisturbed)
+    command = [sys.executable, "-c", KILLED_WHILE_IT_GROWS, str(config.root), str(tmp_path / "source")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split()[-1] == expected.md5 != first.md5
+    assert contents(current_version(config).root) == contents(expected.root)
+    assert not list(config.workspace.snapshots.glob("*.tmp"))
+    assert not list(config.root.glob(".data.*.tmp"))
+
+
 def test_half_a_pointer_is_written_again(config: Config, tmp_path: Path) -> None:
     """DVC writes data.dvc in place; half a file from a killed run is replaced."""
     grow(config, tmp_path / "source", 2)
@@ -302,7 +358,7 @@ def test_half_a_pointer_is_written_again(config: Config, tmp_path: Path) -> None
 
 
 def test_a_remote_that_refuses(tmp_path: Path) -> None:
-    """A remote that cannot be written is one sentence, and data/ is unchanged."""
+    """A remote that cannot be written is one sentence and data/ is unchanged; then the run is finished."""
     (tmp_path / "file").write_text("")
     config = Config(root=tmp_path / "ws", dvc_remote=str(tmp_path / "file/remote"))
     state = grow(config, tmp_path / "source", 2)
@@ -310,6 +366,10 @@ def test_a_remote_that_refuses(tmp_path: Path) -> None:
         commit_version.fn(config)
     assert "\n" not in str(caught.value)
     assert state_of(config.workspace.data) == state
+    (tmp_path / "file").unlink()
+    version = commit_version.fn(config, state)
+    shutil.rmtree(config.workspace.var)
+    assert contents(checkout_version(config, version.md5, tmp_path / "out").root) == contents(config.workspace.data)
 
 
 FULL = """
