@@ -139,7 +139,8 @@ def _repository(place: Workspace) -> Iterator[Repo]:
     no_scm = not (place.root / ".git").exists()
     folder = place.root / ".dvc"
     if not (folder / "config").is_file():
-        Repo.init(str(place.root), no_scm=no_scm, force=True).close()
+        with _listening():
+            Repo.init(str(place.root), no_scm=no_scm, force=True).close()
         if no_scm and place.var.is_relative_to(place.root):  # git ignores it; DVC would look for stages in snapshots
             write_text(place.root / ".dvcignore", f"/{place.var.relative_to(place.root).as_posix()}/\n")
     if not (folder / "config.local").exists():  # for people who call `dvc` here; what runs here holds it in memory

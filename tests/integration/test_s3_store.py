@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import cv2
 import httpx
 import numpy as np
 import pyarrow.dataset as ds
 import pytest
 import s3fs
-from moto.server import ThreadedMotoServer
 
 from edgeloop.errors import BadInput
 from edgeloop.frame_intake import register
@@ -27,11 +23,11 @@ from edgeloop.inspection import InspectionCache
 from edgeloop.services import LOOPBACK
 from edgeloop.store import FrameStore, frame_key
 from tasks.process import free_port
+from tests.integration.s3 import BUCKET, SECRET
 
 pytestmark = pytest.mark.integration
 
-BUCKET, STORE = "plant", "s3://plant/line1"
-SECRET = "hush"
+STORE = f"s3://{BUCKET}/line1"
 DATES = ("2026-03-01", "2026-03-02")
 # Small batches, so that a run of a few hundred frames has a middle to be killed in.
 REGISTER = """
@@ -40,32 +36,6 @@ from edgeloop import frame_intake
 frame_intake.BATCH = 16
 frame_intake.register(pathlib.Path(sys.argv[1]), sys.argv[2])
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    running = ThreadedMotoServer(LOOPBACK, 0, verbose=False)
-    running.start()
-    yield "http://{}:{}".format(*running.get_host_and_port())
-    running.stop()
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of an empty bucket; credentials and address are in the environment and nowhere else."""
-    httpx.post(f"{server}/moto-api/reset")
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server, "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    client = boto3.client("s3")
-    client.create_bucket(Bucket=BUCKET)
-    yield client
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def frames(folder: Path, count: int) -> Path:

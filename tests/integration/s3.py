@@ -1,0 +1,4 @@
+"""What tests on the S3 server call things."""
+
+BUCKET = "plant"
+SECRET = "hush"
