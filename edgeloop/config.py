@@ -81,6 +81,7 @@ class Config(BaseSettings):
     var: Path = Path("var")
     store: str = "var/store"  # any fsspec URL: frames and the inference log
     dvc_remote: str = "var/dvc-remote"  # any DVC remote URL
+    commit_pointer: bool = True  # in a git checkout, data.dvc is committed with each version
     inbox: Path = Path("var/inbox")  # labelled sets and folders of production frames that the ingest flow takes in
     audits: tuple[Path, ...] = ()  # frozen labelled sets at production prevalence that every gate re-scores
     card: Path = Path("models/cards/sample.yaml")

@@ -16,6 +16,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from edgeloop.errors import BadInput, is_full_disk
 from edgeloop.files import write_text
 from edgeloop.formats.findings import printable
 from edgeloop.lock import exclusive
+from edgeloop.output import say
 from edgeloop.snapshot import lay_beside, protect
 from edgeloop.versions import find, load, made, pointed, record_of, with_state
 from tasks.stage import stage
@@ -47,8 +49,8 @@ LOCK_PATIENCE_SECONDS = 60.0  # for another DVC process in the same workspace; D
 def commit_version(config: Config, state: str = "") -> DatasetVersion:
     """Make a version of what data/ holds now: into the cache, to the remote, `data.dvc` rewritten, snapshot laid out.
 
-    The same content gives the same version, and a killed run is finished by the next. Git is never touched: committing
-    `data.dvc` is the user's.
+    The same content gives the same version, and a killed run is finished by the next. In a git checkout `data.dvc` is
+    committed, alone, unless `commit_pointer: false` says that this is the user's.
 
     Args:
         config: names the workspace and the remote.
@@ -66,7 +68,28 @@ def commit_version(config: Config, state: str = "") -> DatasetVersion:
         if not found:
             raise BadInput(f"{printable(place.data)} holds no data set; run `edgeloop ingest` on a labelled set first.")
         md5 = _patiently(lambda: _add_and_push(place))
+        if config.commit_pointer and (place.root / ".git").exists():
+            _commit_pointer(place, md5)
     return _snapshot(place, md5)
+
+
+def _commit_pointer(place: Workspace, md5: str) -> None:
+    """Commit `data.dvc`, and nothing else that is staged; nothing when it did not change. A refusal is a warning."""
+    pointer = place.pointer.relative_to(place.root).as_posix()
+    steps = (["add", "--", pointer], ["commit", "--quiet", "--only", "-m", f"Data set version {md5}", "--", pointer])
+    if not _git(place, "status", "--porcelain", "--", pointer).stdout.strip():
+        return
+    for step in steps:
+        done = _git(place, *step)
+        if done.returncode:
+            reason = " ".join((done.stderr or done.stdout).split())
+            say(f"warning: git did not commit {pointer} ({reason}); the version is made, commit it yourself.")
+            return
+
+
+def _git(place: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-C", str(place.root), *words]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
 
 
 def current_version(config: Config) -> DatasetVersion:

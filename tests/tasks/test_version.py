@@ -444,3 +444,49 @@ def test_what_cannot_be_checked_out(config: Config, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="neither the cache nor the DVC remote"):
         checkout_version(config, "0" * 32, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_data_dvc_is_committed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
+    """Each version is one commit of data.dvc; what else is staged stays staged; no change, no commit."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@b")
+    config = Config(root=tmp_path / "top", commit_pointer=wanted)
+    config.root.mkdir()
+    (config.root / ".gitignore").write_text("/data/\n/var/\n/.data.lock\n")
+    git(config.root, "init", "-q")
+    (config.root / "other.txt").touch()
+    git(config.root, "add", "other.txt")
+    versions = []
+    for count in (3, 3, 5):
+        grow(config, tmp_path / "source", count)
+        versions.append(commit_version.fn(config).md5)
+    if not wanted:
+        assert "??" in git(config.root, "status", "--short", "data.dvc")
+        return
+    log = git(config.root, "log", "--format=%s", "--name-only").split("\n\n")
+    assert [line for part in log for line in part.split("\n") if line] == [
+        f"Data set version {versions[2]}", "data.dvc", f"Data set version {versions[0]}", "data.dvc"
+    ]  # fmt: skip
+    assert git(config.root, "status", "--short", "other.txt").startswith("A ")
+    assert find(config.workspace, "HEAD~1") == versions[0]
+
+
+def test_git_that_refuses_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The version is made; a hook that says no leaves the commit to the user, who is told."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@b")
+    config = Config(root=tmp_path / "top")
+    config.root.mkdir()
+    git(config.root, "init", "-q")
+    hook = config.root / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho not today >&2\nexit 1\n")
+    hook.chmod(0o755)
+    grow(config, tmp_path / "source", 3)
+    assert commit_version.fn(config).root.is_dir()
+    assert "not today" in capsys.readouterr().err
