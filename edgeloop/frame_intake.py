@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from edgeloop.formats.assemble import require_images
 from edgeloop.formats.findings import Finding, warning
 from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_content
 from edgeloop.formats.names import camera_and_time
+from edgeloop.formats.paths import require_image_names
 from edgeloop.frame_catalogue import CATALOGUE_SCHEMA, Row
 from edgeloop.inspection import SCHEMA, InspectionCache, stamp_of
 from edgeloop.near_duplicates import clusters, pairs_between
@@ -103,15 +103,15 @@ class Intake:
                 self.commit()
             self._wait()
 
-    def knows(self, path: Path) -> bool:
+    def knows(self, path: str) -> bool:
         """Whether an unchanged file was registered before; it is not read again."""
         if self.cache is None:
             return False
         try:
-            facts = self.cache.get(path, stamp_of(path))
+            digest = self.cache.digest(path, stamp_of(path))
         except OSError:
             return False
-        return facts is not None and facts.frame_id in self.known
+        return digest is not None and digest[:16] in self.known
 
     def add(self, rows: pa.Table) -> None:
         """Count frames whose bytes are in the store; catalogue those that are new, with their batch."""
@@ -173,8 +173,8 @@ def register(folder: Path, url: str, cache: InspectionCache | None = None) -> Re
     Raises:
         BadInput: no such folder, no image in it, or a store that cannot be opened or written.
     """
-    paths, intake, rejected = require_images(folder), Intake(url, cache), list[Finding]()
-    unknown = [str(path) for path in paths if not intake.knows(path)]
+    paths, intake, rejected = require_image_names(folder), Intake(url, cache), list[Finding]()
+    unknown = [path for path in paths if not intake.knows(path)]
     intake.present = len(paths) - len(unknown)
     work = partial(_take, url, f"images:{folder.resolve().name}")
     with intake, said_plainly(url):
@@ -195,7 +195,7 @@ def _opened(url: str) -> FrameStore:
 def _take(url: str, source: str, paths: list[str]) -> Taken:
     """Inspect and store one chunk."""
     store = _opened(url)
-    found = [_take_one(store, source, Path(path)) for path in paths]
+    found = [_take_one(store, source, path) for path in paths]
     rows = pa.Table.from_pylist([row for row in found if isinstance(row, dict)], TAKEN_SCHEMA)
     buffer = pa.BufferOutputStream()
     with pa.ipc.new_stream(buffer, TAKEN_SCHEMA) as stream:
@@ -212,13 +212,15 @@ def _inspected(rows: pa.Table) -> pa.Table:
     )
 
 
-def _take_one(store: FrameStore, source: str, path: Path) -> Row | Finding:
+def _take_one(store: FrameStore, source: str, name: str) -> Row | Finding:
+    path = Path(name)
     try:
-        stamp = stamp_of(path)
+        stamp = stamp_of(name)
         if stamp[0] > MAXIMUM_BYTES:
             reason = f"{stamp[0] / 1e6:.0f} MB, at most {MAXIMUM_BYTES / 1e6:.0f} MB"
             return warning("oversized-image", path, reason)
-        content = path.read_bytes()
+        with open(name, "rb", buffering=0) as file:  # noqa: PTH123
+            content = file.read()
     except OSError as problem:
         return warning("unreadable-image", path, str(problem.strerror))
     facts = inspect_content(path, content)
@@ -229,7 +231,7 @@ def _take_one(store: FrameStore, source: str, path: Path) -> Row | Finding:
     camera, time = camera_and_time(path, stamp[1])
     row = row_of(facts, stamp[0], suffix)
     row.update(
-        camera=camera, time=time, source=source, path=os.fsencode(path), modified_ns=stamp[1], changed_ns=stamp[2],
+        camera=camera, time=time, source=source, path=os.fsencode(name), modified_ns=stamp[1], changed_ns=stamp[2],
         sha256=facts.sha256,
     )  # fmt: skip
     return row

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +40,20 @@ SCHEMA = pa.schema(
         ("sharpness", pa.float64()),
     ]
 )
+STAMP = ("size", "modified_ns", "changed_ns")
 FLUSH = 4096  # images inspected between two writes; what a killed run loses
 RACY_NS = 2_000_000_000
 MAXIMUM_PARTS = 64  # files of one cache before they are joined
 Stamp = tuple[int, int, int]  # size, modified, changed
 
 
-def stamp_of(path: Path) -> Stamp:
+def stamp_of(path: Path | str) -> Stamp:
     """What tells whether a file is the one that was inspected.
 
     Raises:
         OSError: it cannot be read.
     """
-    found = path.stat()
+    found = os.stat(path)  # noqa: PTH116  # a Path for each of 100,000 names costs as much as asking
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
@@ -69,28 +71,43 @@ class InspectionCache:
 
     def __init__(self, folder: Path, source: Path | str) -> None:
         self._folder = folder / hashlib.sha256(str(source).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        self._columns: dict[str, Any] = {}
-        self._rows: dict[bytes, int] = {}
+        self._table: pa.Table = SCHEMA.empty_table()
+        self._rows: dict[bytes, tuple[int, Stamp]] = {}  # of each path the last one wins
         self._fresh: list[pa.Table] = []
         self._load()
 
     def _load(self) -> None:
         parts = sorted(self._folder.glob("*.parquet"))
         tables = [table for path in parts if (table := _read(path)) is not None]
-        table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-        self._columns = {name: table.column(name).to_pylist() for name in SCHEMA.names}
-        self._rows = {path: row for row, path in enumerate(self._columns["path"])}  # the last one wins
+        self._table = pa.concat_tables(tables).combine_chunks() if tables else SCHEMA.empty_table()
+        stamps = zip(*(self._table.column(name).to_pylist() for name in STAMP), strict=True)
+        paths = self._table.column("path").to_pylist()
+        self._rows = {path: (row, stamp) for row, (path, stamp) in enumerate(zip(paths, stamps, strict=True))}
         if len(tables) > MAXIMUM_PARTS:
-            self._join(table, parts)
+            self._join(parts)
 
     def get(self, path: Path | str, stamp: Stamp) -> ImageFacts | None:
         """What was found of this very file; None when nobody looked."""
-        row, columns = self._rows.get(os.fsencode(path)), self._columns
-        if row is None or stamp != (columns["size"][row], columns["modified_ns"][row], columns["changed_ns"][row]):
+        row = self._row(path, stamp)
+        if row is None:
             return None
-        look = Look(columns["brightness"][row], columns["contrast"][row], columns["sharpness"][row])
-        digest, width, height = columns["sha256"][row], columns["width"][row], columns["height"][row]
-        return ImageFacts(digest, width, height, columns["perceptual_hash"][row], look)
+        found = {name: self._table.column(name)[row].as_py() for name in SCHEMA.names}
+        look = Look(found["brightness"], found["contrast"], found["sharpness"])
+        return ImageFacts(found["sha256"], found["width"], found["height"], found["perceptual_hash"], look)
+
+    def digest(self, path: str, stamp: Stamp) -> str | None:
+        """Only its SHA-256."""
+        row = self._row(path, stamp)
+        return None if row is None else self._digests[row]
+
+    @cached_property
+    def _digests(self) -> list[str]:
+        found: list[str] = self._table.column("sha256").to_pylist()
+        return found
+
+    def _row(self, path: Path | str, stamp: Stamp) -> int | None:
+        row, known = self._rows.get(os.fsencode(path), (None, None))
+        return row if known == stamp else None
 
     def add(self, inspected: Iterable[Inspected]) -> None:
         """Keep what was found; findings are not kept, so that a file that was mended is seen."""
@@ -112,9 +129,10 @@ class InspectionCache:
             _write(self._folder, fresh)
         self._fresh = []
 
-    def _join(self, table: pa.Table, parts: Sequence[Path]) -> None:
+    def _join(self, parts: Sequence[Path]) -> None:
         """One file instead of many, each path once."""
-        _write(self._folder, table.take(pa.array(sorted(self._rows.values()), pa.int64())))
+        kept = sorted(row for row, _ in self._rows.values())
+        _write(self._folder, self._table.take(pa.array(kept, pa.int64())))
         for path in parts:
             path.unlink(missing_ok=True)
 

@@ -21,6 +21,11 @@ def files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
     A link to nothing is given too, so that somebody misses it; pipes, sockets and devices, which a reader could wait
     at for ever, are not.
     """
+    return map(Path, names_below(folder, suffixes))
+
+
+def names_below(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
+    """The same as text, at a third of the time, for folders with a hundred thousand of them."""
     waiting, visited = [str(folder)], set[str]()
     while waiting:
         here = waiting.pop()
@@ -31,7 +36,7 @@ def files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
         entries = _listed(here)
         for entry in entries:
             if os.path.splitext(entry.name)[1].lower() in suffixes and _readable(entry):  # noqa: PTH122  # a third of the time
-                yield Path(entry.path)
+                yield entry.path
         waiting += [entry.path for entry in reversed(entries) if entry.is_dir()]
 
 
@@ -58,7 +63,16 @@ def require_images(folder: Path) -> list[Path]:
     Raises:
         BadInput: no such folder, or no image in it.
     """
-    found = list(images_below(folder)) if folder.is_dir() else []
+    return [Path(name) for name in require_image_names(folder)]
+
+
+def require_image_names(folder: Path) -> list[str]:
+    """The same as text.
+
+    Raises:
+        BadInput: no such folder, or no image in it.
+    """
+    found = list(names_below(folder, SUFFIXES)) if folder.is_dir() else []
     if not found:
         raise BadInput(
             f"{printable(folder)} holds no frames: expected a folder with .jpg, .png, .bmp, .webp or .tif files."
