@@ -28,6 +28,11 @@ SIDE, KEPT = 32, 8  # the picture is shrunk to 32 x 32; 8 x 8 frequencies are ke
 FLAT = 1.0  # grey levels of standard deviation; below it the bits are noise
 BAND, BUCKETS = 16, 1 << 16  # bits of a band, and the values it can have
 CHUNK = 1 << 20  # pairs compared at a time: 24 MB
+FEW, MANY, LARGE = (
+    16,
+    1 << 17,
+    256,
+)  # hashes at a time to begin with, pairs from which on fewer, a group of its own turn
 
 Hashes = npt.NDArray[np.uint64]
 Pairs = npt.NDArray[np.int64]  # (P, 2)
@@ -68,16 +73,38 @@ def pairs_between(new: Sequence[int], known: Sequence[int], distance: int = NEAR
 
 
 def clusters(hashes: Sequence[int], distance: int = NEAR) -> list[list[int]]:
-    """Groups of more than one index that are connected by pairs within `distance` bits; each sorted, in order."""
+    """Groups of more than one index that are connected by pairs within `distance` bits; each sorted, in order.
+
+    A few hashes at a time are held against all that were not yet, those known to be connected left out. Before a fixed
+    camera nearly every hash is near every other: the first few connect them, and the pairs among them are never made.
+    """
     unique, members = _grouped(hashes)
     parent = list(range(len(unique)))
-    for one, other in _near(unique, unique, distance, within=True):
-        first, second = sorted((_root(parent, one), _root(parent, other)))
-        parent[second] = first
+    waiting, size = np.arange(len(unique)), FEW
+    while len(waiting):
+        batch, others = _turn(np.array([_root(parent, int(index)) for index in waiting]), size)
+        found = 0
+        for one, other in _near(unique[waiting[batch]], unique[waiting[others]], distance, within=False):
+            first, second = sorted(
+                (_root(parent, int(waiting[batch[one]])), _root(parent, int(waiting[others[other]])))
+            )
+            parent[second] = first
+            found += 1
+        waiting = np.delete(waiting, batch)
+        size = size * 2 if found < MANY + len(batch) else max(size // 4, 1)
     joined: dict[int, list[int]] = {}
     for index, group in enumerate(members):
         joined.setdefault(_root(parent, index), []).extend(group)
     return sorted(sorted(group) for group in joined.values() if len(group) > 1)
+
+
+def _turn(roots: npt.NDArray[np.int64], size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Whose turn it is, and what they are held against: a large group against all others, else the next against all."""
+    groups, counts = np.unique(roots, return_counts=True)
+    if counts.max() < LARGE:
+        return np.arange(min(size, len(roots))), np.arange(len(roots))
+    own = roots == groups[counts.argmax()]
+    return np.flatnonzero(own)[:size], np.flatnonzero(~own)
 
 
 def _root(parent: list[int], index: int) -> int:

@@ -201,17 +201,18 @@ def _as_ini(settings: dict[str, Any]) -> str:
 
 
 def _add_and_push(place: Workspace) -> str:
+    from dvc.exceptions import UploadError
+
     if place.pointer.exists() and pointed(place.pointer) is None:
         place.pointer.unlink()  # DVC writes it in place: a killed `add` may leave half a file
     refusal = f"the DVC remote {place.dvc_remote} did not take the data; check the address and the rights"
-    with _repository(place) as repo:
-        with _said_plainly(f"DVC could not take in {printable(place.data)}"):
-            (added,) = repo.add(str(place.data), relink=False)
+    with _said_plainly(f"DVC could not take in {printable(place.data)}"), _repository(place) as repo:
+        (added,) = repo.add(str(place.data), relink=False)  # data/ holds its own copies, the cache others
         tree = added.outs[0].obj
-        with _said_plainly(refusal):
+        with _said_plainly(refusal):  # not `Repo.push`, which first indexes the whole workspace: twice the time
             pushed = repo.cloud.push([tree.hash_info, *(entry for _, _, entry in tree)])
-        if pushed.failed:
-            raise BadInput(f"{refusal}.")
+            if pushed.failed:
+                raise UploadError(len(pushed.failed))
     return str(tree.hash_info.value).removesuffix(".dir")
 
 

@@ -61,6 +61,33 @@ def test_pairs_between_are_those_of_brute_force(new: list[int], known: list[int]
     assert pairs_between(new, known, distance) == expected
 
 
+@pytest.mark.parametrize("spread", [3, 5, 9])
+def test_clusters_of_thousands_are_those_of_brute_force(spread: int) -> None:
+    """Before fixed cameras, where each picture is near thousands of others, and with strangers between them."""
+    random = np.random.default_rng(spread)
+    scenes = [int(value) for value in random.integers(0, 2**63, 3)]
+    hashes = [int(value) for value in random.integers(0, 2**63, 300)]
+    for number in range(2000):
+        flipped = sum(1 << int(bit) for bit in random.choice(64, random.integers(0, spread + 1), replace=False))
+        hashes.append(scenes[number % 3] ^ flipped)
+    assert clusters(hashes) == by_brute_force(hashes)
+
+
+def by_brute_force(hashes: list[int]) -> list[list[int]]:
+    values = np.array(hashes, np.uint64)
+    left, found = set(range(len(hashes))), []
+    while left:
+        reached, edge = set(), {min(left)}
+        while edge:
+            one = edge.pop()
+            reached.add(one)
+            bits = np.unpackbits((values ^ values[one]).view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
+            edge |= set(np.flatnonzero(bits <= NEAR).tolist()) - reached
+        left -= reached
+        found += [sorted(reached)] if len(reached) > 1 else []
+    return found
+
+
 @given(crowds())
 @settings(max_examples=150, deadline=None)
 def test_clusters_are_closed_under_pairs(hashes: list[int]) -> None:

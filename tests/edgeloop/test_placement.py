@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from edgeloop.belonging import Placed
 from edgeloop.errors import BadInput
 from edgeloop.frames import Frame, Label, LabelledFrame, Split
+from edgeloop.labelling import Answer, QueueTask, Reply, settle
 from edgeloop.near_duplicates import NEAR
 from edgeloop.placement import place, refuse_rule
-from edgeloop.splits import DRAWN, NO_RULE, GroupRule, side_of
+from edgeloop.splits import DRAWN, NO_RULE, GroupRule, is_drawn, side_of
 
 BEGIN = datetime(2026, 3, 1, tzinfo=timezone.utc)
 RULES = ("none", "camera", "day", "clip:10", r"(line\d)")
@@ -185,6 +186,15 @@ def test_a_held_out_frame_that_leaks_is_left_out() -> None:
     """A test frame of a source that looks like a train frame is not trained on either: nobody drew it to learn from."""
     found = place([frame("a", look=1, split="audit")], [known(frame("old", look=0), "train")])
     assert "cannot be held out" in found.left_out["a"]
+
+
+def test_what_the_audit_stratum_brings_is_drawn() -> None:
+    """An answer for the audit stratum of the queue is known as a random draw, one for another stratum is not."""
+    for stratum, expected in (("audit", True), ("rare", False)):
+        task = QueueTask(frame=frame("a").frame, stratum=stratum, score=0.5, reason="", artifact_id="x")  # type: ignore[arg-type]
+        settled = settle(Reply(task, answer=Answer(frame_id="a", labeler="ann")), classes=1)
+        assert settled is not None
+        assert is_drawn(settled[0].split, settled[0].source) is expected
 
 
 def test_draws_are_not_bound_by_the_rule() -> None:
