@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -32,3 +33,8 @@ class LogSlice(Record):
         from edgeloop.edge.log import read_log
 
         return read_log(self.url, self.since, self.until, self.artifact_id)
+
+
+def image_place(image: str, store: str) -> str:
+    """The path or URL of a logged frame's image, which a log names relative to the store."""
+    return image if "://" in image or Path(image).is_absolute() else f"{store.rstrip('/')}/{image}"

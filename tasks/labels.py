@@ -20,7 +20,7 @@ from edgeloop.file_queue import FileQueue, SimulatedLabeler
 from edgeloop.files import atomic_file
 from edgeloop.frames import frame_id
 from edgeloop.labelling import PullReport, PushReport, Queue, QueueStatus, queue_tasks
-from edgeloop.log_slice import LogSlice
+from edgeloop.log_slice import LogSlice, image_place
 from edgeloop.progress import bar
 from edgeloop.selection import Selection
 from tasks.stage import stage
@@ -105,8 +105,7 @@ def find_images(selection: Selection, log: pa.Table, store: str, folder: Path) -
 
 
 def _image(key: str, row: Mapping[str, Any], store: str, folder: Path) -> Path:
-    image = row["image"]
-    place = image if "://" in image or Path(image).is_absolute() else f"{store.rstrip('/')}/{image}"
+    image, place = row["image"], image_place(row["image"], store)
     content = _read(key, place)
     named_by_content = row["kept"] is None  # a device names a frame before it becomes a file
     if named_by_content and frame_id(content) != key:
