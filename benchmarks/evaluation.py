@@ -23,7 +23,7 @@ import numpy as np
 
 from edgeloop.bootstrap import Doubles, average_precision, frame_weights, paired_interval
 from edgeloop.boxes import Detections
-from edgeloop.evaluation import coco_average_precision, coco_documents
+from edgeloop.coco import coco_average_precision, coco_documents
 from edgeloop.files import write_text
 from edgeloop.matching import MAXIMUM_DETECTIONS, Matches, Truths, match
 from edgeloop.progress import bar
