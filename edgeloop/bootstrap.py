@@ -76,7 +76,7 @@ def _class_precision(matches: Matches, weights: Weights, truths: Weights, limits
     end = int(last[-1]) + 1 if len(last) else 0
     drawn = weights[:, matches.frames[:end]]
     if matches.ignored is None:
-        shown: Weights = np.cumsum(drawn, axis=1)
+        shown: Weights = drawn.cumsum(axis=1)
         columns = [_area(drawn[:, ranks], shown[:, ranks], truths) for ranks in map(np.flatnonzero, hits[:end].T)]
     else:
         counted = ~matches.ignored[:end, list(limits)]
@@ -87,7 +87,7 @@ def _class_precision(matches: Matches, weights: Weights, truths: Weights, limits
 def _counted_area(drawn: Weights, hits: Bools, counted: Bools, truths: Weights) -> Doubles:
     """The same at one limit where some detections count neither way."""
     kept, ranks = drawn[:, counted], np.flatnonzero(hits[counted])
-    shown: Weights = np.cumsum(kept, axis=1)
+    shown: Weights = kept.cumsum(axis=1)
     return _area(kept[:, ranks], shown[:, ranks], truths)
 
 

@@ -2,15 +2,15 @@
 
 In the manner of COCO-C (Michaelis et al., Benchmarking Robustness in Object Detection, 2019), but of what changes on an
 inspection line: its lamps, its lens, its belt, its mounting, its cable. Weather and pixelation are left out. Lengths
-are shares of the shorter side, so that 192 and 1920 pixels suffer alike. The random part of a corruption does not depend
-on the severity: a higher one is the same accident, worse.
+are shares of the shorter side, so that 192 and 1920 pixels suffer alike. The random part of a corruption does not
+depend on the severity: a higher one is the same accident, worse.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import cv2
@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from edgeloop.boxes import Floats
 from edgeloop.edge.frame import Image
-from edgeloop.warping import perspective, rotation, warp
+from edgeloop.frames import LabelledFrame
+from edgeloop.warping import Matrix, boxes_in_picture, perspective, rotation, warp
 
 Corruption = Literal[
     "darker", "brighter", "haze", "motion-blur", "defocus", "noise", "jpeg", "dirt", "rotation", "perspective"
@@ -28,10 +29,13 @@ CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
 SEVERITIES = (1, 2, 3, 4, 5)
 SUITE = 1  # raise it when a corruption gives other bytes: what was detected before is then not used again
 
+GEOMETRIC: frozenset[Corruption] = frozenset(("rotation", "perspective"))
+
 Levels = tuple[float, float, float, float, float]
-STOPS: Levels = (0.5, 1.0, 1.5, 2.25, 3.0)  # photographic stops of light, each a factor of two
+LESS_LIGHT: Levels = (0.5, 1.0, 1.5, 2.25, 3.0)  # photographic stops, each a factor of two
+MORE_LIGHT: Levels = (0.25, 0.5, 0.8, 1.15, 1.5)  # less, because white clips
 AIRLIGHT = 0.8  # what haze adds, linear
-TRANSMISSION: Levels = (0.8, 0.6, 0.45, 0.3, 0.2)  # contrast that is left (Koschmieder's law)
+TRANSMISSION: Levels = (0.85, 0.7, 0.55, 0.42, 0.3)  # contrast that is left (Koschmieder's law)
 STREAK: Levels = (0.01, 0.02, 0.035, 0.05, 0.08)  # length of the motion, share of the shorter side
 DISC: Levels = (0.006, 0.012, 0.018, 0.026, 0.04)  # radius of the circle of confusion, share of the shorter side
 FULL_WELL: Levels = (400, 150, 60, 25, 10)  # electrons at white: shot noise
@@ -40,22 +44,7 @@ QUALITY: Levels = (40, 25, 15, 10, 6)  # of libjpeg
 COVERED: Levels = (0.02, 0.05, 0.1, 0.17, 0.25)  # share of the picture under dirt
 DEGREES: Levels = (1, 2, 4, 7, 10)
 TILT: Levels = (0.01, 0.02, 0.04, 0.06, 0.09)  # how far corners move, share of the side
-DIRT_GREY, DIRT_GRAIN, DIRT_EDGE = 45.0, 12, 0.25  # level; cells along a side; softness in standard deviations
-
-
-@dataclass(frozen=True)
-class Corrupted:
-    """A picture and its labels after a corruption.
-
-    Attributes:
-        image: (H, W, 3) uint8 BGR, the size of the original.
-        boxes: (K, 4) xyxy in pixels of it; inside it.
-        kept: (K,) int64, which of the original boxes they are: geometry may move a box out of the picture.
-    """
-
-    image: Image
-    boxes: Floats
-    kept: npt.NDArray[np.int64]
+DIRT_GREY, DIRT_GRAIN, DIRT_EDGE = 45.0, 12, 0.6  # level; cells along a side; softness in standard deviations
 
 
 @dataclass(frozen=True)
@@ -79,30 +68,51 @@ class Source:
         return np.random.default_rng([self.seed, *words])
 
 
-def corrupt(image: Image, boxes: Floats, corruption: Corruption, severity: int, source: Source) -> Corrupted:
-    """One frame, corrupted.
+def corrupt(image: Image, corruption: Corruption, severity: int, source: Source) -> Image:
+    """One frame, corrupted: (H, W, 3) uint8 BGR, a new one of the same size.
 
     Args:
-        image: (H, W, 3) uint8 BGR; it stays as it is.
-        boxes: (N, 4) xyxy in pixels.
+        image: (H, W, 3) uint8 BGR.
         corruption: which.
         severity: 1 (hardly visible) to 5 (a camera that needs service).
         source: of what is random.
     """
-    level = severity - 1
+    if corruption in GEOMETRIC:
+        return warp(image, _matrix(image.shape[:2], corruption, severity, source))
+    return OF_PIXELS[corruption](image, severity - 1, source)
+
+
+def move_labels(labelled: LabelledFrame, corruption: Corruption, severity: int, source: Source) -> LabelledFrame:
+    """The frame with its labels where the corruption moves them; those that leave the picture are dropped.
+
+    What is merely hidden, by dirt or by dark, stays: it is on the part whether the camera shows it or not.
+    """
+    if corruption not in GEOMETRIC:
+        return labelled
+    height, width = labelled.frame.height, labelled.frame.width
+    boxes = np.array([label.box for label in labelled.labels], np.float32).reshape(-1, 4)
+    matrix = _matrix((height, width), corruption, severity, source)
+    moved, kept = boxes_in_picture(boxes, matrix, (width, height))
+    labels = [
+        replace(labelled.labels[index], box=tuple(box))
+        for index, box in zip(kept.tolist(), moved.tolist(), strict=True)
+    ]
+    return replace(labelled, labels=tuple(labels))
+
+
+def _matrix(shape: tuple[int, ...], corruption: Corruption, severity: int, source: Source) -> Matrix:
+    random, level = source.of_frame(corruption), severity - 1
     if corruption == "rotation":
-        return Corrupted(*warp(image, boxes, rotation(image.shape, DEGREES[level], source.of_frame(corruption))))
-    if corruption == "perspective":
-        return Corrupted(*warp(image, boxes, perspective(image.shape, TILT[level], source.of_frame(corruption))))
-    return Corrupted(OF_PIXELS[corruption](image, level, source), boxes, np.arange(len(boxes)))
+        return rotation(shape, DEGREES[level], random)
+    return perspective(shape, TILT[level], random)
 
 
 def _darker(image: Image, level: int, _: Source) -> Image:
-    return _tone(image, lambda light: light * 2 ** -STOPS[level])
+    return _tone(image, lambda light: light * 2 ** -LESS_LIGHT[level])
 
 
 def _brighter(image: Image, level: int, _: Source) -> Image:
-    return _tone(image, lambda light: light * 2 ** STOPS[level])
+    return _tone(image, lambda light: light * 2 ** MORE_LIGHT[level])
 
 
 def _haze(image: Image, level: int, _: Source) -> Image:
@@ -153,8 +163,10 @@ def _noise(image: Image, level: int, source: Source) -> Image:
     """Shot and read noise as one Gaussian whose variance is a x + b (Foi et al., Poissonian-Gaussian, 2008)."""
     levels = image.astype(np.float32) / np.float32(255)
     sigma = np.sqrt(levels / np.float32(FULL_WELL[level]) + np.float32(READ_NOISE[level] ** 2))
-    field = source.of_frame("noise").standard_normal(image.shape, np.float32)
-    return np.rint(np.clip(levels + sigma * field, 0, 1) * 255).astype(np.uint8)
+    grey = np.array_equal(image[:, :, 0], image[:, :, 1]) and np.array_equal(image[:, :, 1], image[:, :, 2])
+    channels = 1 if grey else 3  # a grey camera's noise is grey
+    field = source.of_frame("noise").standard_normal((*image.shape[:2], channels), np.float32)
+    return _same(np.rint(np.clip(levels + sigma * field, 0, 1) * 255))
 
 
 def _jpeg(image: Image, level: int, _: Source) -> Image:
@@ -169,7 +181,7 @@ def _dirt(image: Image, level: int, source: Source) -> Image:
     field = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     edge = np.quantile(field, 1 - COVERED[level])
     cover = np.clip((field - edge) / (DIRT_EDGE * field.std()) + 0.5, 0, 1)[:, :, None]
-    return np.rint(image * (1 - cover) + DIRT_GREY * cover).astype(np.uint8)
+    return _same(np.rint(image * (1 - cover) + DIRT_GREY * cover))
 
 
 def _same(image: Any) -> Image:

@@ -12,12 +12,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeloop.boxes import Floats, area
+from edgeloop.boxes import Floats, Ints, area
 from edgeloop.edge.frame import Image
 
 POINTS = 64  # of an ellipse; the rectangle around them is short by at most 0.12 %
 VISIBLE = 0.25  # of its area must stay in the picture, or the label is dropped: nobody would label the rest
 MINIMUM_SIDE = 1.0  # pixels
+
+# Boxes end between pixels, where 0 is the picture's border; OpenCV's 0 is the middle of the first pixel.
+TO_PIXELS = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
 
 Matrix = npt.NDArray[np.float64]
 
@@ -25,7 +28,7 @@ Matrix = npt.NDArray[np.float64]
 def rotation(shape: tuple[int, ...], degrees: float, random: np.random.Generator) -> Matrix:
     """(3, 3) about the middle, to either side; `shape` is (height, width, …)."""
     turn = np.deg2rad(degrees * random.choice([-1, 1]))
-    x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    x, y = shape[1] / 2, shape[0] / 2
     cosine, sine = np.cos(turn), np.sin(turn)
     return np.array([[cosine, -sine, x - cosine * x + sine * y], [sine, cosine, y - sine * x - cosine * y], [0, 0, 1]])
 
@@ -38,19 +41,25 @@ def perspective(shape: tuple[int, ...], tilt: float, random: np.random.Generator
     return np.asarray(cv2.getPerspectiveTransform(corners, moved.astype(np.float32)), np.float64)
 
 
-def warp(image: Image, boxes: Floats, matrix: Matrix) -> tuple[Image, Floats, npt.NDArray[np.int64]]:
-    """A picture and its boxes (N, 4) xyxy, moved: the picture, the boxes that stay in it, and which they are.
+def warp(image: Image, matrix: Matrix) -> Image:
+    """A picture (H, W, 3), moved, of the same size.
 
-    What comes into the picture repeats its border: a mirror image would show objects that nobody labelled.
+    What comes into it repeats its border: a mirror image would show objects that nobody labelled.
     """
     height, width = image.shape[:2]
-    moved = cv2.warpPerspective(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    in_pixels = TO_PIXELS @ matrix @ np.linalg.inv(TO_PIXELS)
+    moved = cv2.warpPerspective(image, in_pixels, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.uint8)
+
+
+def boxes_in_picture(boxes: Floats, matrix: Matrix, size: tuple[int, int]) -> tuple[Floats, Ints]:
+    """Boxes (N, 4) xyxy, moved and cut to a picture of `size` (width, height), and which of them are still in it."""
     everywhere = move_boxes(boxes, matrix)
-    inside = np.clip(everywhere, 0, np.array([width, height] * 2, np.float32)).astype(np.float32)
+    inside = np.clip(everywhere, 0, np.array([*size, *size], np.float32)).astype(np.float32)
     sides = inside[:, 2:] - inside[:, :2]
     seen = area(inside) >= VISIBLE * area(everywhere)
     kept = np.flatnonzero(seen & (sides >= MINIMUM_SIDE).all(axis=1))
-    return np.asarray(moved, np.uint8), inside[kept], kept
+    return inside[kept], kept
 
 
 def move_boxes(boxes: Floats, matrix: Matrix) -> Floats:
