@@ -175,7 +175,7 @@ def _critical(card: EvaluationCard, names: Sequence[str], audit: AuditFrames) ->
     if unknown:
         raise BadInput(
             f"expected critical classes out of {', '.join(names)}; came {', '.join(unknown)}, which neither the "
-            f"artifact nor {audit.name} knows. Correct `evaluation: critical:` in the card."
+            f"artifact nor {audit.name} knows. Correct the names (`evaluation: critical:` in a card)."
         )
     return [list(names).index(name) for name in card.critical]
 

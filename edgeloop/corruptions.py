@@ -179,8 +179,8 @@ def _dirt(image: Image, level: int, source: Source) -> Image:
     height, width = image.shape[:2]
     coarse = source.of_camera("dirt").standard_normal((DIRT_GRAIN, DIRT_GRAIN), np.float32)
     field = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    edge = np.quantile(field, 1 - COVERED[level])
-    cover = np.clip((field - edge) / (DIRT_EDGE * field.std()) + 0.5, 0, 1)[:, :, None]
+    edge, softness = np.quantile(field, 1 - COVERED[level]), DIRT_EDGE * max(float(field.std()), 1e-6)
+    cover = np.clip((field - edge) / softness + 0.5, 0, 1)[:, :, None]
     return _same(np.rint(image * (1 - cover) + DIRT_GREY * cover))
 
 
