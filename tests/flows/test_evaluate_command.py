@@ -92,7 +92,9 @@ def test_weights_change_the_rates(artifact: Artifact, data: Path, capsys: pytest
     assert evaluate(artifact.path, data, "--weights", str(table), "--json") == 0
     weighted = document(capsys)["report"]
     assert weighted["effective_frames"] == pytest.approx(132**2 / (4 * 900 + 12))
-    assert weighted["missed_per_1000_frames"] != plain["missed_per_1000_frames"]
+    assert plain["false_positives_per_1000_frames"] == pytest.approx(1000 / 16)  # one, on a frame that weighs 1
+    assert weighted["false_positives_per_1000_frames"] == pytest.approx(1000 / 132)
+    assert weighted["map50"] != pytest.approx(plain["map50"], abs=1e-3)
 
 
 def test_a_class_without_labels_is_said(artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
