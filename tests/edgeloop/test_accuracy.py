@@ -215,6 +215,13 @@ class TestReport:
         assert (blind.frames, seeing.frames) == (10, 20)
         assert blind.truths + seeing.truths == frames.boxes
 
+    def test_a_detector_that_sees_nothing(self, artifact: Artifact, tmp_path: Path) -> None:
+        """Everything is missed, nothing is falsely shown, and there is no confidence to judge."""
+        frames = load(freeze("clean", write_audit(tmp_path / "audit", 9)))
+        report = score(artifact, frames, [Detections.empty()] * 9, RUN, EvaluationCard(resamples=20))
+        assert (report.map50, report.false_positives_per_1000_frames, report.calibration) == (0.0, 0.0, None)
+        assert report.missed_per_1000_frames == pytest.approx(1000 * frames.boxes / 9)
+
     def test_old_reports_load(self, artifact: Artifact, tmp_path: Path) -> None:
         """A report that was stored before there were intervals is still a report."""
         frames = load(freeze("clean", write_audit(tmp_path / "audit", 30)))
