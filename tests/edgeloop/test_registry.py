@@ -78,7 +78,7 @@ class TestMetrics:
         assert "int8_loss" not in metrics_of(make_candidate(*reports), FP32)
 
     def test_parts_of_a_set_sort_beside_it(self) -> None:
-        """Cameras and sizes are named after what they are of; what was not measured is absent, and no tag lists parts."""
+        """Cameras and sizes are named after what they are of; absent is what was not measured; tags list no parts."""
         value = Interval(value=0.3, low=0.2, high=0.4, confidence=0.95)
         part = Part(
             kind="camera", name="line/1", frames=1, truths=1, map50=value, map50_95=value, recall=value,
