@@ -1,4 +1,4 @@
-"""Evaluation side by side with pycocotools, the cost of an interval, and how often the gate promotes by chance.
+"""Evaluation side by side with pycocotools, the cost of intervals, and how often the gate promotes by chance.
 
     python -m benchmarks.evaluation --images 5000 --trials 200 --out var/benchmarks
 
@@ -16,20 +16,28 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgeloop.accuracy import Run, score
+from edgeloop.artifact import Artifact
+from edgeloop.audit import AuditFrames
 from edgeloop.bootstrap import Doubles, average_precision, frame_weights, paired_interval
 from edgeloop.boxes import Detections
-from edgeloop.evaluation import coco_average_precision, coco_documents
+from edgeloop.card import EvaluationCard
+from edgeloop.coco import AREAS, coco_by_area, coco_documents, mean_over_recalls
 from edgeloop.files import write_text
+from edgeloop.frames import Frame, Label, LabelledFrame
 from edgeloop.matching import MAXIMUM_DETECTIONS, Matches, Truths, match
 from edgeloop.progress import bar
+from edgeloop.sizes import RANGES, match_by_size
 from tests import scenes
 
 CLASSES = 80
+FRAME = (900, 900)  # pixels, of the synthetic images
 ROUNDS = 2
 
 
@@ -42,6 +50,7 @@ def main() -> None:
     rows = {
         "evaluators": compare_evaluators(asked.images),
         "intervals": time_intervals(),
+        "report": time_report(asked.images),
         "gate": [chance(frames, asked.trials) for frames in bar((30, 60, 125, 250), "promotions by chance", 4)],
     }
     write_text(asked.out / "evaluation.json", json.dumps(rows, indent=2) + "\n")
@@ -77,8 +86,10 @@ def _detect(rng: np.random.Generator, boxes: np.ndarray, classes: np.ndarray) ->
 def compare_evaluators(images: int) -> dict[str, object]:
     """Arrays in, average precision per class and IoU limit out; the evaluators take turns."""
     seen, truths = coco_like(images)
+    areas = [FRAME[0] * FRAME[1]] * images
     evaluators: dict[str, Callable[[], Doubles]] = {
-        "faster-coco-eval": lambda: coco_average_precision(seen, truths, CLASSES)
+        "faster-coco-eval": lambda: coco_by_area(seen, truths, CLASSES),
+        "edgeloop": lambda: our_precision(seen, truths, areas),
     }
     if importlib.util.find_spec("pycocotools"):
         evaluators["pycocotools"] = lambda: pycocotools_precision(seen, truths)
@@ -90,7 +101,6 @@ def compare_evaluators(images: int) -> dict[str, object]:
             values[name] = run()
             seconds[name].append(time.perf_counter() - begin)
     matches = match(seen, truths, CLASSES)
-    ours = average_precision(matches, np.ones((1, images), np.int64), range(10))[0]
     found = values["faster-coco-eval"]
     return {
         "images": images,
@@ -98,12 +108,20 @@ def compare_evaluators(images: int) -> dict[str, object]:
         "labelled boxes": int(matches.truths.sum()),
         "detections": len(matches.scores),
         "seconds": {name: round(statistics.median(taken), 2) for name, taken in seconds.items()},
-        "mAP50-95": float(np.nanmean(found)),
+        "mAP50-95": {name: float(np.nanmean(found[index])) for index, name in enumerate(AREAS)},
         "largest difference": {
             "faster-coco-eval to pycocotools": _difference(found, values.get("pycocotools")),
-            "faster-coco-eval to edgeloop.bootstrap": _difference(found, ours),
+            "faster-coco-eval to edgeloop": _difference(found, values["edgeloop"]),
         },
     }
+
+
+def our_precision(seen: list[Detections], truths: list[Truths], areas: list[int]) -> Doubles:
+    """The same four tables from matches that intervals, weights and cameras are computed from."""
+    ones = np.ones((1, len(seen)), np.int64)
+    sized = match_by_size(seen, truths, areas, CLASSES)
+    parts = [match(seen, truths, CLASSES), *(sized[one] for one in RANGES if one.scale == "pixels")]
+    return np.stack([average_precision(part, ones, range(10))[0] for part in parts])
 
 
 def _difference(first: Doubles, second: Doubles | None) -> float | None:
@@ -124,8 +142,7 @@ def pycocotools_precision(seen: list[Detections], truths: list[Truths]) -> Doubl
         judge.params.maxDets = [1, 10, MAXIMUM_DETECTIONS]
         judge.evaluate()
         judge.accumulate()
-    precision = judge.eval["precision"][:, :, :, 0, -1]
-    return np.where(precision.min(axis=1) < 0, np.nan, precision.mean(axis=1)).T
+    return mean_over_recalls(judge.eval["precision"])
 
 
 def time_intervals() -> list[dict[str, object]]:
@@ -138,6 +155,29 @@ def time_intervals() -> list[dict[str, object]]:
         paired_interval(first, second, statistic, draws=draws)
         rows.append({"statistic": statistic, "seconds": round(time.perf_counter() - begin, 2)})
     return rows
+
+
+def time_report(images: int) -> list[dict[str, object]]:
+    """Seconds for everything a report states of so many frames: classes, two scales of sizes, four cameras, D-ECE."""
+    seen, truths = coco_like(images)
+    names = tuple(f"class{index}" for index in range(CLASSES))
+    artifact = Artifact(
+        path=Path("m.onnx"), sha256="0" * 64, precision="fp32", imgsz=640, names=names, thresholds=(0.25,) * CLASSES
+    )
+    frames = tuple(_frame(index, truth) for index, truth in enumerate(truths))
+    audit = AuditFrames("synthetic", names, frames)
+    rows: list[dict[str, object]] = []
+    for resamples in (0, 200, 1000):
+        begin = time.perf_counter()
+        score(artifact, audit, seen, Run(Path("p.parquet"), "none"), EvaluationCard(resamples=resamples))
+        rows.append({"resamples": resamples, "seconds": round(time.perf_counter() - begin, 1)})
+    return rows
+
+
+def _frame(index: int, truth: Truths) -> LabelledFrame:
+    frame = Frame(f"{index:016x}", Path("x.jpg"), *FRAME, f"cam{index % 4}", datetime(2026, 1, 1, tzinfo=timezone.utc))
+    boxes = zip(truth.classes.tolist(), truth.boxes.tolist(), strict=True)
+    return LabelledFrame(frame, tuple(Label(class_id, tuple(box)) for class_id, box in boxes))
 
 
 def _pair(frames: int, seed: int, truth_seed: int = 0, noise: int = 4) -> Matches:
@@ -168,7 +208,7 @@ def table(rows: dict[str, Any]) -> str:
     """Three small tables."""
     evaluators = rows["evaluators"]
     lines = [
-        "| {images} images, {classes} classes, {detections} detections | s |".format(**evaluators),
+        "| {images} images, {classes} classes, {detections} detections, COCO's 4 areas | s |".format(**evaluators),
         "|---|---|",
         *(f"| {name} | {seconds} |" for name, seconds in evaluators["seconds"].items()),
         *(f"| {name}, largest difference | {value} |" for name, value in evaluators["largest difference"].items()),
@@ -176,6 +216,10 @@ def table(rows: dict[str, Any]) -> str:
         "| paired interval, 250 frames, 4 classes, 1000 resamples | s |",
         "|---|---|",
         *(f"| {row['statistic']} | {row['seconds']} |" for row in rows["intervals"]),
+        "",
+        "| everything a report states, the same images, 4 cameras | s |",
+        "|---|---|",
+        *(f"| {row['resamples']} resamples | {row['seconds']} |" for row in rows["report"]),
         "",
         "| scored frames | an equal challenger is promoted | half width of the interval, points |",
         "|---|---|---|",

@@ -25,9 +25,10 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.card import Card, QuantizeCard, load_card
+from edgeloop.coco import coco_average_precision
 from edgeloop.edge.machine import instructions, machine
 from edgeloop.edge.runtime import CPU_RUNTIMES, Runtime, RuntimeName, open_runtime
-from edgeloop.evaluation import coco_average_precision, predict
+from edgeloop.evaluation import predict
 from edgeloop.files import sha256, write_text
 from edgeloop.formats.detect import read
 from edgeloop.frames import LabelledFrame, frame_id

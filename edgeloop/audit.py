@@ -60,15 +60,23 @@ class AuditFrames:
         name: of the set.
         names: class names, index is the class id of the labels.
         frames: sorted by frame id.
+        weights: how many production frames each stands for, up to a common factor; empty: all the same, which is what
+            a random draw of production is.
     """
 
     name: str
     names: tuple[str, ...]
     frames: tuple[LabelledFrame, ...]
+    weights: tuple[float, ...] = ()
 
     def half(self, half: Half) -> AuditFrames:
         """The frames of one half."""
-        return replace(self, frames=tuple(frame for frame in self.frames if half_of(frame) == half))
+        return self.at([index for index, frame in enumerate(self.frames) if half_of(frame) == half])
+
+    def at(self, indices: Sequence[int]) -> AuditFrames:
+        """The frames at these indices, with their weights."""
+        weights = tuple(self.weights[index] for index in indices) if self.weights else ()
+        return replace(self, frames=tuple(self.frames[index] for index in indices), weights=weights)
 
     @property
     def ids(self) -> tuple[str, ...]:

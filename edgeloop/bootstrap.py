@@ -1,7 +1,9 @@
 """Average precision under resampling of frames: how sure a number, or a difference between two detectors, is.
 
-A resample is a weight per frame (how often it was drawn). COCO's average precision is computed for all resamples at
-once from matches that were made once, so a thousand resamples cost about as much as a few evaluations.
+A resample is a weight per frame (how often it was drawn, times what it stands for in production where that is not 1).
+COCO's average precision is computed for all resamples at once from matches that were made once, so a thousand resamples
+cost about as much as a few evaluations. Weighted, every detection and every label counts what its frame weighs:
+precision is weighted hits over weighted detections, recall weighted hits over weighted labels.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ import numpy.typing as npt
 
 from edgeloop.boxes import Ints
 from edgeloop.errors import BadInput
-from edgeloop.matching import IOU_LIMITS, Matches
+from edgeloop.matching import IOU_LIMITS, Bools, Matches
 from edgeloop.measures import Interval
 
 Doubles = npt.NDArray[np.float64]
+Weights = Ints | Doubles  # how often each frame counts
 Statistic = Literal["map50", "map50_95"]
 
 RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's recall grid
 RESAMPLES = 1000
 CHUNK = 100  # resamples held in memory at once
+ROUNDING = 1e-9  # sums of weights that are no integers may miss a point of the recall grid by their last bits
 
 
 def frame_weights(frame_count: int, resamples: int, seed: int, groups: Sequence[str] | None = None) -> Ints:
@@ -44,12 +48,12 @@ def frame_weights(frame_count: int, resamples: int, seed: int, groups: Sequence[
     return drawn
 
 
-def average_precision(matches: Matches, weights: Ints, limits: Sequence[int] = (0,)) -> Doubles:
+def average_precision(matches: Matches, weights: Weights, limits: Sequence[int] = (0,)) -> Doubles:
     """COCO's 101-point average precision per resample, class and IoU limit.
 
     Args:
         matches: of the frames that `weights` draws from.
-        weights: (B, F) int64; one row of ones gives the plain value.
+        weights: (B, F) int64 or float64; one row of ones gives the plain value.
         limits: indices into `IOU_LIMITS`.
 
     Returns:
@@ -65,18 +69,29 @@ def average_precision(matches: Matches, weights: Ints, limits: Sequence[int] = (
     return result
 
 
-def _class_precision(matches: Matches, weights: Ints, truths: Ints, limits: Sequence[int]) -> Doubles:
+def _class_precision(matches: Matches, weights: Weights, truths: Weights, limits: Sequence[int]) -> Doubles:
     """Average precision (B, len(limits)) of one class; only the ranks where something was found can matter."""
     hits = matches.hits[:, list(limits)]
     last = np.flatnonzero(hits.any(axis=1))
     end = int(last[-1]) + 1 if len(last) else 0
     drawn = weights[:, matches.frames[:end]]
-    shown = np.cumsum(drawn, axis=1)
-    columns = [_area(drawn[:, ranks], shown[:, ranks], truths) for ranks in map(np.flatnonzero, hits[:end].T)]
+    if matches.ignored is None:
+        shown: Weights = drawn.cumsum(axis=1)
+        columns = [_area(drawn[:, ranks], shown[:, ranks], truths) for ranks in map(np.flatnonzero, hits[:end].T)]
+    else:
+        counted = ~matches.ignored[:end, list(limits)]
+        columns = [_counted_area(drawn, here, keep, truths) for here, keep in zip(hits[:end].T, counted.T, strict=True)]
     return np.where(truths[:, None] > 0, np.stack(columns, axis=1), np.nan)
 
 
-def _area(found_here: Ints, shown: Ints, truths: Ints) -> Doubles:
+def _counted_area(drawn: Weights, hits: Bools, counted: Bools, truths: Weights) -> Doubles:
+    """The same at one limit where some detections count neither way."""
+    kept, ranks = drawn[:, counted], np.flatnonzero(hits[counted])
+    shown: Weights = kept.cumsum(axis=1)
+    return _area(kept[:, ranks], shown[:, ranks], truths)
+
+
+def _area(found_here: Weights, shown: Weights, truths: Weights) -> Doubles:
     """Mean over the recall grid of the best precision at that recall or beyond, (B,).
 
     `found_here` and `shown` are (B, K): weight of the K hits and of everything down to each of them.
@@ -84,7 +99,9 @@ def _area(found_here: Ints, shown: Ints, truths: Ints) -> Doubles:
     found = np.cumsum(found_here, axis=1)
     precision = np.divide(found, shown, out=np.zeros(found.shape), where=shown > 0)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recall = found / np.maximum(truths, 1)[:, None]
+    recall = np.divide(found, truths[:, None], out=np.zeros(found.shape), where=truths[:, None] > 0)
+    if found.dtype.kind == "f":
+        recall += ROUNDING
     reached = np.searchsorted(RECALLS, recall, side="right")  # how many grid points each hit covers
     steps = np.diff(reached, axis=1, prepend=0)
     # A leading hit that was not drawn takes the grid point at recall 0, with the envelope of the first that was.
@@ -92,14 +109,15 @@ def _area(found_here: Ints, shown: Ints, truths: Ints) -> Doubles:
     return area
 
 
-def mean_average_precision(matches: Matches, weights: Ints, statistic: Statistic) -> Doubles:
+def mean_average_precision(matches: Matches, weights: Weights, statistic: Statistic) -> Doubles:
     """mAP (B,) of each resample, over the classes that have a truth in it; NaN where none has."""
     limits = (0,) if statistic == "map50" else tuple(range(len(IOU_LIMITS)))
     by_class: Doubles = average_precision(matches, weights, limits).mean(axis=2)
-    return _mean_over_classes(by_class)
+    return mean_over_classes(by_class)
 
 
-def _mean_over_classes(values: Doubles) -> Doubles:
+def mean_over_classes(values: Doubles) -> Doubles:
+    """The mean of each row (B,) of (B, C) without its NaN; NaN where a row has nothing else."""
     judged = ~np.isnan(values)
     total = np.where(judged, values, 0.0).sum(axis=1)
     counts = judged.sum(axis=1)
@@ -155,6 +173,11 @@ def _evaluate(matches: Matches, statistic: Statistic | Callable[[Matches, Ints],
     if callable(statistic):
         return statistic(matches, weights)
     return mean_average_precision(matches, weights, statistic)
+
+
+def known_interval(values: Doubles, confidence: float) -> Interval | None:
+    """`percentile_interval`, or None where the first value is NaN: there was nothing to measure."""
+    return None if np.isnan(values[0]) else percentile_interval(values, confidence)
 
 
 def percentile_interval(values: Doubles, confidence: float) -> Interval:

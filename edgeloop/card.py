@@ -31,6 +31,20 @@ class ThresholdCard(Record):
     shrink: float = Field(default=20.0, ge=0)  # pseudo-count: weight of the global threshold, in audit boxes
 
 
+class EvaluationCard(Record):
+    """What an evaluation states beyond average precision.
+
+    Attributes:
+        critical: classes whose misses cost most; their common miss rate is stated.
+        resamples: of the frames, for the intervals; 0 for none.
+        confidence: of the intervals.
+    """
+
+    critical: tuple[str, ...] = ()
+    resamples: int = Field(default=200, ge=0)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+
+
 class GateCard(Record):
     """What an artifact must show before it may be promoted. Fractions are relative, points are absolute mAP x 100."""
 
@@ -83,6 +97,7 @@ class Card(Record):
     precisions: tuple[Precision, ...] = ("fp32", "int8")
     quantize: QuantizeCard = QuantizeCard()
     thresholds: ThresholdCard = ThresholdCard()
+    evaluation: EvaluationCard = EvaluationCard()
     gate: GateCard = GateCard()
 
     def epochs_for(self, frames: int, *, challenger: bool = False) -> int:

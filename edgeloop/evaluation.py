@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from edgeloop.accuracy import Run, score, scored_names
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
-from edgeloop.bootstrap import Doubles
 from edgeloop.boxes import Detections
-from edgeloop.card import DeviceProfile
+from edgeloop.card import DeviceProfile, EvaluationCard
 from edgeloop.edge.detector import Detector
 from edgeloop.edge.frame import Image, decode_image
 from edgeloop.edge.runtime import RUNTIMES, Runtime, is_installed, open_runtime
 from edgeloop.errors import BadInput
-from edgeloop.matching import MAXIMUM_DETECTIONS, Counts, Matches, Truths, count_at, match
-from edgeloop.measures import ClassScore, EvaluationReport
+from edgeloop.matching import Matches, match
+from edgeloop.measures import EvaluationReport
 from edgeloop.predictions import predictions_path, renumber, save_predictions
 from edgeloop.progress import bar
 
 FLOOR = 0.001  # Ultralytics' own confidence floor when it validates
 
 
-def evaluate(artifact: Artifact, audit: AuditFrames, profile: DeviceProfile, out: Path) -> EvaluationReport:
+def evaluate(
+    artifact: Artifact, audit: AuditFrames, profile: DeviceProfile, out: Path, card: EvaluationCard | None = None
+) -> EvaluationReport:
     """Run the artifact on every frame, save what it saw below `out`, and score it.
 
     Args:
@@ -36,6 +36,7 @@ def evaluate(artifact: Artifact, audit: AuditFrames, profile: DeviceProfile, out
         audit: usually the scoring half of an audit set.
         profile: says which runtimes and how many threads; where none of its runtimes is here, any that is runs.
         out: folder for the predictions, one Parquet file an artifact and set.
+        card: what is stated; the defaults when None.
 
     Raises:
         BadInput: no frames, no labels, no class in common, or an image that cannot be read.
@@ -46,7 +47,7 @@ def evaluate(artifact: Artifact, audit: AuditFrames, profile: DeviceProfile, out
     detections = predict(artifact, audit, runtime)
     path = predictions_path(artifact, audit, out)
     save_predictions(path, artifact, audit, detections)
-    return score(artifact, audit, detections, path, runtime.name)
+    return score(artifact, audit, detections, Run(path, runtime.name), card or EvaluationCard())
 
 
 def open_for(artifact: Artifact, profile: DeviceProfile) -> Runtime:
@@ -66,20 +67,6 @@ def require_truths(audit: AuditFrames) -> None:
             f"the audit set {audit.name} has {len(audit.frames)} frames and no labelled box on this half; "
             f"expected at least one box to judge by. Label more frames for it."
         )
-
-
-def scored_names(artifact: Artifact, audit: AuditFrames) -> tuple[str, ...]:
-    """The classes that are scored: those of the audit set, then those that only the artifact knows.
-
-    Raises:
-        BadInput: the two have no class in common.
-    """
-    if not set(artifact.names) & set(audit.names):
-        raise BadInput(
-            f"expected an artifact that knows a class of the audit set {audit.name} ({', '.join(audit.names)}); "
-            f"came one for {', '.join(artifact.names)}."
-        )
-    return (*audit.names, *(name for name in artifact.names if name not in audit.names))
 
 
 def predict(artifact: Artifact, audit: AuditFrames, runtime: Runtime) -> list[Detections]:
@@ -116,103 +103,13 @@ def match_audit(
     return match(renumber(detections, artifact.names, scored), audit.truths(scored), len(scored))
 
 
-def score(
-    artifact: Artifact, audit: AuditFrames, detections: Sequence[Detections], predictions: Path, runtime: str
-) -> EvaluationReport:
-    """Judge detections (class ids of the artifact) by the labels; rates are at the artifact's thresholds and IoU 0.5.
-
-    A class without a label has no average precision, and mAP is over the classes that have one.
-    """
-    names = scored_names(artifact, audit)
-    seen, truths = renumber(detections, artifact.names, names), audit.truths(names)
-    precision = coco_average_precision(seen, truths, len(names))
-    known = dict(zip(artifact.names, artifact.thresholds, strict=True))
-    thresholds = tuple(known.get(name, 1.0) for name in names)  # a class the artifact lacks is never shown
-    counts = count_at(match(seen, truths, len(names)), thresholds)
-    per_frame = 1000 / len(audit.frames)
-    return EvaluationReport(
-        artifact_id=artifact.id,
-        precision=artifact.precision,
-        audit=audit.name,
-        audit_digest=audit.digest,
-        runtime=runtime,
-        frames=len(audit.frames),
-        map50=float(np.nanmean(precision[:, 0])),
-        map50_95=float(np.nanmean(precision)),
-        classes=tuple(
-            _class_score(name, threshold, precision[index], counts, index)
-            for index, (name, threshold) in enumerate(zip(names, thresholds, strict=True))
-        ),
-        false_positives_per_1000_frames=float(counts.false.sum() * per_frame),
-        missed_per_1000_frames=float(counts.missed.sum() * per_frame),
-        predictions=predictions,
-    )
-
-
-def _class_score(name: str, threshold: float, precision: Doubles, counts: Counts, index: int) -> ClassScore:
-    found, false, missed = (int(part[index]) for part in (counts.found, counts.false, counts.missed))
-    truths = found + missed
-    return ClassScore(
-        name=name,
-        truths=truths,
-        ap50=float(precision[0]) if truths else None,
-        ap50_95=float(precision.mean()) if truths else None,
-        threshold=threshold,
-        precision=found / (found + false) if found + false else None,
-        recall=found / truths if truths else None,
-    )
-
-
-def coco_average_precision(detections: Sequence[Detections], truths: Sequence[Truths], class_count: int) -> Doubles:
-    """COCO's average precision from faster-coco-eval: (classes, 10) float64 in 0..1, NaN for a class without truth.
-
-    Raises:
-        BadInput: faster-coco-eval is not installed.
-    """
-    try:
-        from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError as error:
-        raise BadInput("evaluation needs faster-coco-eval: pip install faster-coco-eval.") from error
-    dataset, results = coco_documents(detections, truths, class_count)
-    labelled = COCO(dataset)
-    judge = COCOeval_faster(labelled, labelled.loadRes(results), "bbox", print_function=_quiet)
-    judge.params.maxDets = [MAXIMUM_DETECTIONS]
-    judge.evaluate()
-    judge.accumulate()
-    precision = judge.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, class) over all areas
-    return np.where(precision.min(axis=1) < 0, np.nan, precision.mean(axis=1)).T
-
-
-def coco_documents(
-    detections: Sequence[Detections], truths: Sequence[Truths], class_count: int
-) -> tuple[dict[str, object], list[dict[str, object]]]:
-    """Labels and detections as COCO's own structures: the data set and the list of results."""
-    annotations: list[dict[str, object]] = []
-    for index, truth in enumerate(truths):
-        annotations += [
-            box | {"id": len(annotations) + row, "area": size, "iscrowd": 0}
-            for row, (box, size) in enumerate(_boxes(index, truth), start=1)
-        ]
-    results = [
-        box | {"score": score, "segmentation": []}  # the evaluators build a polygon for what has no segmentation
-        for index, seen in enumerate(detections)
-        for (box, _), score in zip(_boxes(index, seen), seen.scores.tolist(), strict=True)
-    ]
-    images: list[dict[str, object]] = [{"id": index} for index in range(len(truths))]
-    categories = [{"id": index, "name": str(index)} for index in range(class_count)]
-    return {"images": images, "annotations": annotations, "categories": categories, "info": {}}, results
-
-
-def _boxes(index: int, of_frame: Detections | Truths) -> list[tuple[dict[str, object], float]]:
-    """COCO's xywh in double precision, as it computes, with the area of each."""
-    corners = of_frame.boxes.astype(np.float64)
-    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    sizes = (xywh[:, 2] * xywh[:, 3]).tolist()
-    return [
-        ({"image_id": index, "category_id": class_id, "bbox": box}, size)
-        for box, class_id, size in zip(xywh.tolist(), of_frame.classes.tolist(), sizes, strict=True)
-    ]
-
-
-def _quiet(*_: object) -> None:
-    """faster-coco-eval reports its progress here."""
+__all__ = [
+    "FLOOR",
+    "evaluate",
+    "match_audit",
+    "open_for",
+    "predict",
+    "read_image",
+    "require_truths",
+    "scored_names",
+]

@@ -7,7 +7,7 @@ average precision come from faster-coco-eval; tests hold both to the same values
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ class Matches:
         scores: (N,) float32, falling.
         hits: (N, 10) bool, whether the detection found a truth of its own at each of `IOU_LIMITS`.
         truths: (F, C) int64, labelled boxes per frame and class; its shape says how many frames and classes there are.
+        ignored: (N, 10) bool, detections that count neither way, where only a part of the labels is judged (a range of
+            sizes); None where everything counts.
     """
 
     frames: Ints
@@ -45,6 +47,7 @@ class Matches:
     scores: Floats
     hits: Bools
     truths: Ints
+    ignored: Bools | None = None
 
     @property
     def frame_count(self) -> int:
@@ -56,8 +59,19 @@ class Matches:
 
     def of_class(self, class_id: int) -> Matches:
         """The detections of one class; `truths` stays whole."""
-        keep = self.classes == class_id
-        return Matches(self.frames[keep], self.classes[keep], self.scores[keep], self.hits[keep], self.truths)
+        return self.select(self.classes == class_id)
+
+    def select(self, keep: Bools) -> Matches:
+        """The detections picked by a mask (N,); `truths` stays whole."""
+        ignored = None if self.ignored is None else self.ignored[keep]
+        return Matches(self.frames[keep], self.classes[keep], self.scores[keep], self.hits[keep], self.truths, ignored)
+
+    def on(self, frames: Ints) -> Matches:
+        """The frames picked by rising indices (K,), numbered anew."""
+        place = np.full(self.frame_count, -1, np.int64)
+        place[frames] = np.arange(len(frames))
+        kept = self.select(place[self.frames] >= 0)
+        return replace(kept, frames=place[kept.frames], truths=self.truths[frames])
 
 
 def match(detections: Sequence[Detections], truths: Sequence[Truths], class_count: int) -> Matches:
@@ -82,6 +96,14 @@ def match(detections: Sequence[Detections], truths: Sequence[Truths], class_coun
     )
 
 
+def boxes_in_order(detections: Sequence[Detections]) -> Floats:
+    """The boxes (N, 4) of the detections that `match` takes, in the order of its `Matches`."""
+    kept = [seen.select(np.argsort(-seen.scores, kind="stable")[:MAXIMUM_DETECTIONS]) for seen in detections]
+    scores = np.concatenate([seen.scores for seen in kept] or [np.zeros(0, np.float32)])
+    boxes = np.concatenate([seen.boxes for seen in kept] or [np.zeros((0, 4), np.float32)])
+    return boxes[np.argsort(-scores, kind="stable")]
+
+
 def match_frame(seen: Detections, truth: Truths) -> tuple[Bools, Bools]:
     """Hits (N, 10) of one frame's detections, which are sorted by score, and which truths (G, 10) were found.
 
@@ -103,7 +125,7 @@ def match_frame(seen: Detections, truth: Truths) -> tuple[Bools, Bools]:
 
 
 def join(parts: Sequence[Matches]) -> Matches:
-    """Several sets of frames as one, the frames numbered on; all have the same classes."""
+    """Several sets of frames as one, the frames numbered on; all have the same classes, and none ignores anything."""
     offsets = np.cumsum([0, *(part.frame_count for part in parts)])
     scores = np.concatenate([part.scores for part in parts])
     order = np.argsort(-scores, kind="stable")

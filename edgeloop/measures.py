@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from edgeloop.artifact import Artifact, Precision
 from edgeloop.record import Record
 
@@ -28,10 +30,74 @@ class ClassScore(Record):
     threshold: float
     precision: float | None
     recall: float | None
+    false_positives_per_1000_frames: float | None = None
+    calibration_error: float | None = None  # D-ECE
+    intervals: dict[str, Interval] = Field(default_factory=dict)  # by name of the field
+
+
+class Part(Record):
+    """A part of an audit set: one camera's frames, or the objects of one size on all frames.
+
+    Rates at the artifact's thresholds; None where the part has nothing to measure by. For a size, what found an object
+    of another size counts neither way, and a false positive has the size of its own box.
+    """
+
+    kind: Literal["camera", "pixels", "share"]  # sizes by COCO's pixels, or by the share of the frame
+    name: str
+    frames: int
+    truths: int
+    map50: Interval | None
+    map50_95: Interval | None
+    recall: Interval | None
+    false_positives_per_1000_frames: Interval | None
+
+
+class ReliabilityBin(Record):
+    """The detections whose confidence lies in one bin: what they claim, and how often they are right."""
+
+    low: float
+    high: float
+    detections: int
+    confidence: float
+    precision: float
+
+
+class ConditionalCalibration(Record):
+    """D-ECE over bins of confidence and of where the box lies or how large it is.
+
+    Only bins with enough detections count; `covered` is the share of the detections that lie in them.
+    """
+
+    given: Literal["position", "size", "position and size"]
+    error: float
+    by_chance: float
+    covered: float
+
+
+class Calibration(Record):
+    """Does a confidence mean what it says? Detection expected calibration error, at IoU 0.5.
+
+    Attributes:
+        error: the mean distance between confidence and precision, over bins of confidence, by detections.
+        by_chance: what a perfectly calibrated detector of these confidences would show on so few detections.
+        floor: confidences below it are left out.
+        bins: the reliability diagram; bins without a detection are left out.
+        conditional: the same with the box's position and size.
+    """
+
+    error: Interval
+    by_chance: float
+    floor: float
+    detections: int
+    bins: tuple[ReliabilityBin, ...]
+    conditional: tuple[ConditionalCalibration, ...] = ()
 
 
 class EvaluationReport(Record):
-    """Accuracy of one artifact file on one frozen set, through the runtime that ships it. AP as in COCO, 0..1."""
+    """Accuracy of one artifact file on one frozen set, through the runtime that ships it. AP as in COCO, 0..1.
+
+    Where frames carry weights, every number is weighted by what its frames stand for in production.
+    """
 
     artifact_id: str
     precision: Precision
@@ -45,6 +111,19 @@ class EvaluationReport(Record):
     missed_per_1000_frames: float
     predictions: Path  # Parquet: one row a detection down to the evaluation floor
     audit_digest: str = ""  # of the scored frames and their labels; the gate refuses to compare different ones
+    intervals: dict[str, Interval] = Field(default_factory=dict)  # by name of the field
+    cameras: tuple[Part, ...] = ()  # where there are several
+    sizes: tuple[Part, ...] = ()
+    critical: tuple[str, ...] = ()  # the card's critical classes
+    critical_miss_rate: float | None = None  # of all their labelled boxes, the share that is not shown
+    calibration: Calibration | None = None
+    effective_frames: float | None = None  # Kish: as many equally weighted frames say as much; None: all weigh the same
+    resamples: int = 0  # behind the intervals; whole groups of frames are drawn
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """The classes without a labelled box here: they have no score, and no mean counts them as 0."""
+        return tuple(one.name for one in self.classes if not one.truths)
 
 
 class ClassThreshold(Record):

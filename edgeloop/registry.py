@@ -94,6 +94,7 @@ def commit_of(root: Path) -> str | None:
 def metrics_of(candidate: Candidate, artifact: Artifact) -> dict[str, float]:
     """What was measured of one file of a candidate, under names that sort: summary, audit sets, devices.
 
+    `audit.NAME/map50.camera.X`, `.pixels.small` and `.share.small` are parts of a set, `/ap50.X` its classes.
     `map50` and `map50_95` are means over the audit sets; `int8_loss` is the relative loss of mAP50-95 against FP32.
     AP in 0..1, latency in milliseconds, size in MB.
     """
@@ -115,7 +116,20 @@ def metrics_of(candidate: Candidate, artifact: Artifact) -> dict[str, float]:
 def _accuracy(report: EvaluationReport) -> dict[str, float | None]:
     section = _section("audit", report.audit)
     classes = {f"{section}/ap50.{_plain(one.name)}": one.ap50 for one in report.classes}
-    return {f"{section}/map50": report.map50, f"{section}/map50_95": report.map50_95, **classes}
+    parts = {
+        f"{section}/map50.{one.kind}.{_plain(one.name)}": one.map50.value if one.map50 else None
+        for one in (*report.cameras, *report.sizes)
+    }
+    return {
+        f"{section}/map50": report.map50,
+        f"{section}/map50_95": report.map50_95,
+        f"{section}/false_per_1000": report.false_positives_per_1000_frames,
+        f"{section}/missed_per_1000": report.missed_per_1000_frames,
+        f"{section}/miss_rate_critical": report.critical_miss_rate,
+        f"{section}/d_ece": report.calibration.error.value if report.calibration else None,
+        **classes,
+        **parts,
+    }
 
 
 def _device(run: BenchmarkReport) -> dict[str, float]:
@@ -183,7 +197,8 @@ def check_promotion(version: ModelVersion, decision: GateDecision, champion: Mod
 def tags_of(candidate: Candidate, decision: GateDecision, version: DatasetVersion) -> dict[str, str]:
     """What the list of versions shows of one without opening it."""
     shipped = candidate.shipped
-    numbers = {name: f"{value:.4g}" for name, value in metrics_of(candidate, shipped).items() if "/ap50" not in name}
+    found = metrics_of(candidate, shipped).items()
+    numbers = {name: f"{value:.4g}" for name, value in found if not re.search(r"/m?ap50\.", name)}  # no parts
     return {
         **numbers, "gate": "passed" if decision.passed else "refused", "artifact_id": shipped.id,
         "precision": shipped.precision, "dataset_md5": version.md5,

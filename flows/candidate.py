@@ -45,8 +45,8 @@ def candidate(
         reference=precise.tuned,
         checkpoint=checkpoint.path,
         evaluations=(
-            *evaluate(small.tuned, audits, profile, out),
-            *evaluate(precise.tuned, audits, profile, out),
+            *evaluate(small.tuned, audits, profile, out, card.evaluation),
+            *evaluate(precise.tuned, audits, profile, out, card.evaluation),
         ),
         benchmarks=benchmark((small.tuned, precise.tuned), audits[0].folder, profile, out),
     )

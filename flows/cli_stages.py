@@ -2,6 +2,53 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="An ONNX detector; edgeloop's record beside it is not needed.")],
+    data: Annotated[Path, typer.Option(help="A labelled set: YOLO, Pascal VOC or COCO.")],
+    side: Annotated[str, typer.Option(help="train, val, audit or all; auto: audit, else val, else all.")] = "auto",
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="CSV of what each frame stands for: frame,weight or frame,stratum,population."),
+    ] = None,
+    critical: Annotated[list[str] | None, typer.Option(help="A class whose misses cost most; may be repeated.")] = None,
+    runtime: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, tensorrt, …")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    resamples: Annotated[int, typer.Option(min=0, help="Behind the intervals; 0 for none.")] = 1000,
+    robustness: Annotated[bool, typer.Option("--robustness", help="Also on corrupted pictures: 50 passes.")] = False,
+    corruption: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    severities: Annotated[str | None, typer.Option(help="Of the corruptions, 1 to 5: 1,3,5.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="At most so many frames under corruption.")] = None,
+    report: Annotated[Path | None, typer.Option(help="An HTML report to write.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for detections and records.")] = Path("var/evaluation"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")] = False,
+) -> None:
+    """Accuracy of your own model on your own labelled set: classes, cameras, sizes, rates, calibration, intervals."""
+    from edgeloop.card import EvaluationCard
+    from edgeloop.edge.bench import profile_for
+    from edgeloop.evaluation_tables import evaluation_tables
+    from edgeloop.foreign import refuse_checkpoint
+    from edgeloop.output import say, show
+    from edgeloop.own_evaluation import OwnEvaluation, evaluate_own, open_side, robustness_of, suite_settings
+    from edgeloop.reports.evaluation import write_evaluation_report
+
+    refuse_checkpoint(model)
+    asked = bool(robustness or corruption or severities or frames)
+    settings = suite_settings(corruption or [], severities, frames) if asked else None
+    card = EvaluationCard(critical=tuple(critical or ()), resamples=resamples)
+    profile = profile_for(None, runtime, threads, None)
+    audit, taken = open_side(data, side, weights)
+    artifact, accuracy = evaluate_own(model, audit, profile, out, card)
+    suite = robustness_of(artifact, audit, out, settings, (accuracy.runtime, card)) if settings else None
+    found = OwnEvaluation(artifact=artifact, side=taken, report=accuracy, robustness=suite, page=report)
+    if report:
+        say(f"{write_evaluation_report(report, found, audit)} is the report.")
+    show(found, evaluation_tables(found), as_json=as_json)

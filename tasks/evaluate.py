@@ -9,14 +9,18 @@ from rich.console import Console
 from edgeloop import evaluation
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditSet, load
-from edgeloop.card import DeviceProfile
+from edgeloop.card import DeviceProfile, EvaluationCard
 from edgeloop.measures import EvaluationReport
 from tasks.stage import stage
 
 
 @stage
 def evaluate(
-    artifact: Artifact, audits: tuple[AuditSet, ...], profile: DeviceProfile, out: Path
+    artifact: Artifact,
+    audits: tuple[AuditSet, ...],
+    profile: DeviceProfile,
+    out: Path,
+    card: EvaluationCard | None = None,
 ) -> tuple[EvaluationReport, ...]:
     """Evaluate the file on every audit set; reports and detections are saved below `out`.
 
@@ -34,7 +38,7 @@ def evaluate(
             warning = f"warning: {audit.name} has no labelled box to score by; the gate will refuse. Label more frames."
             Console(stderr=True).print(warning, markup=False)
             continue
-        report = evaluation.evaluate(artifact, frames, profile, out)
+        report = evaluation.evaluate(artifact, frames, profile, out, card)
         report.save(report.predictions.with_suffix(".json"))
         reports.append(report)
     return tuple(reports)

@@ -16,8 +16,8 @@ from edgeloop.bootstrap import (
     relative_loss,
 )
 from edgeloop.boxes import Detections
+from edgeloop.coco import coco_average_precision
 from edgeloop.errors import BadInput
-from edgeloop.evaluation import coco_average_precision
 from edgeloop.matching import Truths, join, match
 from tests import scenes
 

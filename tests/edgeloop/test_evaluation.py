@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeloop.accuracy import Run, score
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames, freeze, load
 from edgeloop.boxes import Detections
-from edgeloop.card import DeviceProfile
+from edgeloop.card import DeviceProfile, EvaluationCard
+from edgeloop.coco import coco_average_precision
 from edgeloop.errors import BadInput
-from edgeloop.evaluation import coco_average_precision, evaluate, score
+from edgeloop.evaluation import evaluate
 from edgeloop.frames import Label
 from edgeloop.matching import Truths, count_at, match
 from edgeloop.predictions import load_predictions, renumber
@@ -21,6 +23,7 @@ from tests import scenes
 from tests.audits import colour_artifact, write_audit
 
 PROFILE = DeviceProfile(name="cpu", runtimes=("onnxruntime",))
+CARD = EvaluationCard()
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def test_predictions_read_back_as_they_were(artifact: Artifact, frames: AuditFra
     report = evaluate(artifact, frames, PROFILE, tmp_path / "out")
     seen = load_predictions(report.predictions, artifact.id, frames)
     assert len(seen) == 30
-    assert score(artifact, frames, seen, report.predictions, report.runtime) == report
+    assert score(artifact, frames, seen, Run(report.predictions, report.runtime), CARD) == report
 
 
 def test_predictions_of_other_frames_are_refused(artifact: Artifact, frames: AuditFrames, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from edgeloop.artifact import Artifact
+from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import Refused
-from edgeloop.measures import Candidate, ClassScore, EvaluationReport, GateDecision
-from edgeloop.registry import MetricRow, ModelVersion, check_promotion, commit_of, compare, key_of, metrics_of
+from edgeloop.measures import Candidate, ClassScore, EvaluationReport, GateDecision, Interval, Part
+from edgeloop.registry import MetricRow, ModelVersion, check_promotion, commit_of, compare, key_of, metrics_of, tags_of
 
 
 def make_artifact(digit: str, precision: Any) -> Artifact:
@@ -75,6 +76,26 @@ class TestMetrics:
         assert found["audit.a/int8_loss"] == pytest.approx(0.2)
         assert found["int8_loss"] == pytest.approx(0.1)
         assert "int8_loss" not in metrics_of(make_candidate(*reports), FP32)
+
+    def test_parts_of_a_set_sort_beside_it(self) -> None:
+        """Cameras and sizes are named after what they are of; absent is what was not measured; tags list no parts."""
+        value = Interval(value=0.3, low=0.2, high=0.4, confidence=0.95)
+        part = Part(
+            kind="camera", name="line/1", frames=1, truths=1, map50=value, map50_95=value, recall=value,
+            false_positives_per_1000_frames=value,
+        )  # fmt: skip
+        empty = part.model_copy(update={"kind": "share", "name": "small", "map50": None})
+        report = make_report(INT8, "a", 0.4).model_copy(
+            update={"cameras": (part,), "sizes": (empty,), "critical_miss_rate": 0.1}
+        )
+        candidate = make_candidate(report)
+        found = metrics_of(candidate, INT8)
+        assert (found["audit.a/map50.camera.line_1"], found["audit.a/miss_rate_critical"]) == (0.3, 0.1)
+        assert not {"audit.a/map50.share.small", "audit.a/d_ece"} & set(found)
+        data = DatasetVersion(root=Path("/d"), md5="0" * 32, names=("a",), frames={}, boxes={})
+        tags = tags_of(candidate, make_decision(), data)
+        assert tags["audit.a/miss_rate_critical"] == "0.1"
+        assert not [name for name in tags if "camera" in name]
 
     def test_set_without_a_whole_score_has_no_loss(self) -> None:
         """A twin at 0 says nothing about a relative loss, and nothing is divided by it."""

@@ -71,9 +71,9 @@ class TestRegister:
         assert made.metrics == pytest.approx({
             "map50": 0.8, "map50_95": 0.4, "int8_loss": 0.1, "size_mb": 1.5,
             "audit.clean/map50": 0.8, "audit.clean/map50_95": 0.4, "audit.clean/ap50.scratch": 0.8,
-            "audit.clean/int8_loss": 0.1,
+            "audit.clean/int8_loss": 0.1, "audit.clean/false_per_1000": 1.0, "audit.clean/missed_per_1000": 2.0,
             "audit.drifted/map50": 0.8, "audit.drifted/map50_95": 0.4, "audit.drifted/ap50.scratch": 0.8,
-            "audit.drifted/int8_loss": 0.1,
+            "audit.drifted/int8_loss": 0.1, "audit.drifted/false_per_1000": 1.0, "audit.drifted/missed_per_1000": 2.0,
             "device.cpu.onnxruntime/p50_ms": 4.0, "device.cpu.onnxruntime/p99_ms": 8.0,
             "device.cpu.onnxruntime/memory_mb": 100.0,
         })  # fmt: skip
