@@ -15,12 +15,33 @@ from edgeloop.record import R, Record
 
 
 class QuantizeCard(Record):
-    """How INT8 is made: symmetric QDQ, per-channel weights, only Conv, the head's output convolutions in float."""
+    """How INT8 is made: symmetric QDQ, per-channel weights, only Conv, the head's output convolutions in float.
 
-    calibration: Literal["minmax", "percentile", "entropy"] = "percentile"
+    Attributes:
+        calibration: how far an activation's range reaches: its largest magnitude, a percentile of them, TensorRT's
+            entropy, or the smallest mean squared error. A search compares all of them.
+        percentile: for "percentile".
+        frames: calibration frames, from the training side.
+        float_head: leave the head's output convolutions and the DFL in float.
+        search: choose the calibration, and float the fewest further layers that keep the limits, on the validation
+            side. Without it the recipe is what this card says, and nothing is measured.
+        limit: relative mAP50-95 that INT8 may lose on the frames of the search.
+        class_limit: AP50-95 that a class may lose on them, absolute, 0..1.
+        minimum_class_truths: a class with fewer boxes on them is told, not judged.
+        maximum_float: share of the convolutions that may stay float, the head's among them.
+        budget_seconds: after so long the search ends with the best found; None lets it finish.
+    """
+
+    calibration: Literal["minmax", "percentile", "entropy", "mse"] = "percentile"
     percentile: float = Field(default=99.99, gt=50, le=100)
     frames: int = Field(default=200, ge=8)
     float_head: bool = True
+    search: bool = False
+    limit: float = Field(default=0.02, ge=0)
+    class_limit: float = Field(default=0.05, ge=0)
+    minimum_class_truths: int = Field(default=20, ge=1)
+    maximum_float: float = Field(default=0.15, ge=0, le=1)
+    budget_seconds: float | None = Field(default=None, gt=0)
 
 
 class ThresholdCard(Record):

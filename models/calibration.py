@@ -162,8 +162,9 @@ class Reach:
             return 1.0
         if card.calibration == "minmax":
             return self.maximum
-        found = self._percentile(card.percentile) if card.calibration == "percentile" else self._entropy()
-        return min(found, self.maximum)
+        if card.calibration == "percentile":
+            return min(self._percentile(card.percentile), self.maximum)
+        return min(self._entropy() if card.calibration == "entropy" else self._least_squares(), self.maximum)
 
     def _percentile(self, percentile: float) -> float:
         below = np.cumsum(self.counts) / self.counts.sum()
@@ -179,6 +180,25 @@ class Reach:
         candidates = list(range(LEVELS, used, ENTROPY_STEP)) or [used]
         divergences = [_divergence(counts, bins) for bins in candidates]
         return float(candidates[int(np.argmin(divergences))] * self.limit / ENTROPY_BINS)
+
+    def _least_squares(self) -> float:
+        """The threshold with the smallest mean squared error of rounding what lies below and cutting what lies above.
+
+        Source: Banner et al., "Post training 4-bit quantization of convolutional networks", NeurIPS 2019, section 2.
+        """
+        width = self.limit / BINS
+        centres = (np.arange(BINS) + 0.5) * width
+        used = int(np.flatnonzero(self.counts)[-1]) + 1
+        candidates = np.arange(max(used // 16, 1), used + 1, max(used // 512, 1)) * width
+        errors = [_squared_error(centres[:used], self.counts[:used], float(limit)) for limit in candidates]
+        return float(candidates[int(np.argmin(errors))])
+
+
+def _squared_error(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], limit: float) -> float:
+    """Of int8 with this limit on magnitudes: the sum over a histogram."""
+    step = limit / (LEVELS - 1)
+    stored = np.minimum(np.round(values / step), LEVELS - 1) * step
+    return float((counts * (values - stored) ** 2).sum())
 
 
 def _divergence(counts: npt.NDArray[np.float64], bins: int) -> float:

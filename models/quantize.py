@@ -1,7 +1,7 @@
 """INT8 as symmetric QDQ ONNX: one file that OpenVINO computes in INT8 and that TensorRT builds without calibrating.
 
 Only convolutions are quantized, their weights per output channel. The head's output convolutions and the DFL stay
-float, found by their place in the graph; `benchmarks/int8_neu_det.py` measures what that is worth.
+float, found by their place in the graph; `benchmarks/int8_recipes.py` measures what that is worth.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from edgeloop.files import atomic_file, sha256
 from edgeloop.progress import bar
 from edgeloop.qdq import Graph, check_qdq, float_tail, load_graph, name_of
 from models.calibration import Reach, measure_reach, read_inputs
+from models.float_layers import drop_unread
 from models.onnx_graph import serialise
 
 MINIMUM_FRAMES = 8
@@ -41,12 +42,30 @@ def quantize(fp32: Artifact, images: Sequence[Path], card: QuantizeCard, out: Pa
         BadInput: the artifact is not float32 or has changed, too few frames, or a file that is not an image.
         Refused: the result breaks a rule for quantized graphs (a graph from elsewhere that this recipe does not fit).
     """
-    if fp32.precision != "fp32":
-        raise BadInput(f"{fp32.path} is {fp32.precision}; INT8 is made from the fp32 artifact.")
-    graph = load_graph(fp32.verify().path)
+    graph = open_float(fp32)
     reach = calibrate(graph, images[: card.frames], fp32.imgsz, fp32.input)
+    return write_int8(fp32, insert_qdq(graph, reach, card), card, out)
+
+
+def open_float(fp32: Artifact) -> Graph:
+    """The graph of a float32 artifact.
+
+    Raises:
+        BadInput: the artifact is not float32 or has changed.
+    """
+    if fp32.precision != "fp32":
+        raise BadInput(f"{fp32.path} is {fp32.precision}; INT8 and FP16 are made from the fp32 artifact.")
+    return load_graph(fp32.verify().path)
+
+
+def write_int8(fp32: Artifact, content: bytes, card: QuantizeCard, out: Path) -> Artifact:
+    """Write the bytes of an INT8 version of `fp32`, with its record beside them.
+
+    Raises:
+        Refused: they break a rule for quantized graphs.
+    """
     with atomic_file(out) as temporary:
-        temporary.write_bytes(insert_qdq(graph, reach, card))
+        temporary.write_bytes(content)
         refuse_violations(temporary, card)
     artifact = fp32.model_copy(update={"path": out, "sha256": sha256(out), "precision": "int8"})
     artifact.save_sidecar()
@@ -72,7 +91,7 @@ def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind =
         )
     tensors = sorted({node.input[0] for node in graph.nodes if node.op_type == "Conv"})
     inputs = read_inputs(bar(images, "calibrate", len(images)), side, kind)
-    return measure_reach(_with_outputs(graph, tensors), tensors, inputs)
+    return measure_reach(with_outputs(graph, tensors), tensors, inputs)
 
 
 def insert_qdq(graph: Graph, reach: dict[str, Reach], card: QuantizeCard) -> bytes:
@@ -84,7 +103,7 @@ def insert_qdq(graph: Graph, reach: dict[str, Reach], card: QuantizeCard) -> byt
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
-    model = _copy_with_names(graph)
+    model = copy_with_names(graph)
     kept = [name_of(node) for node in float_tail(Graph(model))] if card.float_head else []
     limits = {name: _range(histogram.threshold(card)) for name, histogram in reach.items()}
     with tempfile.TemporaryDirectory(prefix="edgeloop-int8-") as folder, _root_logger_quiet():
@@ -131,7 +150,7 @@ def correct_biases(quantized: Graph, original: Graph, reach: dict[str, Reach]) -
         del node.input[2:]
         node.input.append(f"{node.name}.corrected_bias")  # a name of its own: equal biases may have shared one tensor
         quantized.model.graph.initializer.append(numpy_helper.from_array(corrected, node.input[2]))
-    _drop_unread_initializers(quantized.model)
+    drop_unread(quantized.model)
 
 
 def mean_shift(error: npt.NDArray[np.float64], means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -157,13 +176,6 @@ def _dequantized_weights(graph: Graph, convolution: Any) -> npt.NDArray[np.float
     return weights
 
 
-def _drop_unread_initializers(model: Any) -> None:
-    read = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-
-
 def refuse_violations(path: Path, card: QuantizeCard) -> None:
     """Raise when the file breaks a rule for quantized graphs.
 
@@ -183,7 +195,7 @@ def _range(threshold: float) -> tuple[Any, Any]:
     return np.array(-threshold, np.float32), np.array(threshold, np.float32)
 
 
-def _copy_with_names(graph: Graph) -> Any:
+def copy_with_names(graph: Graph) -> Any:
     """A copy of the model in which every node has a name: ONNX Runtime's quantizer goes by names."""
     import onnx
 
@@ -194,7 +206,7 @@ def _copy_with_names(graph: Graph) -> Any:
     return model
 
 
-def _with_outputs(graph: Graph, tensors: Sequence[str]) -> bytes:
+def with_outputs(graph: Graph, tensors: Sequence[str]) -> bytes:
     """The ONNX bytes of the graph with `tensors` among its outputs."""
     import onnx
 
