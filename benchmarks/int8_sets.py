@@ -99,7 +99,8 @@ def _digest(card: Card, frames: Iterable[LabelledFrame]) -> str:
     """What a trained detector follows from: the card, the start's bytes, the frames and their sides."""
     start = sha256(card.start) if card.start else ""
     made = card.model_dump_json(exclude={"start", "architecture", "quantize", "thresholds", "gate", "precisions"})
-    parts = [made, Path(card.architecture).name, start, *sorted(f"{f.frame.frame_id} {f.split} {len(f.labels)}" for f in frames)]
+    held = sorted(f"{frame.frame.frame_id} {frame.split} {len(frame.labels)}" for frame in frames)
+    parts = [made, Path(card.architecture).name, start, *held]
     return f"{card.name}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pydantic import Field
 from rich.table import Table
 from rich.text import Text
 
@@ -91,7 +92,7 @@ class QuantizeRow(Record):
     moved: float
     loss: Loss
     excess: float
-    p50_ms: dict[str, float] = {}
+    p50_ms: dict[str, float] = Field(default_factory=dict)
 
     @property
     def kept(self) -> bool:
@@ -114,6 +115,8 @@ class QuantizeReport(Record):
         reference_map50_95: FP32's.
         rows: every recipe tried, in the order of trial.
         sensitivity: each quantized convolution, the most sensitive first; empty when no layer had to be floated.
+        scored: the file's loss on frames that had no part in the choice; None where there are none.
+        scored_frames: how many those are.
         reference_p50_ms: FP32's model alone, one image, by runtime.
     """
 
@@ -130,7 +133,9 @@ class QuantizeReport(Record):
     reference_map50_95: float
     rows: tuple[QuantizeRow, ...]
     sensitivity: tuple[LayerSensitivity, ...] = ()
-    reference_p50_ms: dict[str, float] = {}
+    scored: Loss | None = None
+    scored_frames: int = 0
+    reference_p50_ms: dict[str, float] = Field(default_factory=dict)
 
     @property
     def chosen(self) -> QuantizeRow:
@@ -175,11 +180,23 @@ def quantize_table(report: QuantizeReport) -> Table:
     made.add_column("recipe", overflow="fold")
     for column in columns:
         made.add_column(column, justify="right", overflow="fold")
-    made.add_row("FP32", "", f"{report.reference_map50_95:.4f}", "", "", "", "", *_times(report.reference_p50_ms, runtimes))
+    made.add_row(
+        "FP32", "", f"{report.reference_map50_95:.4f}", "", "", "", "", *_times(report.reference_p50_ms, runtimes)
+    )
     for row in report.rows:
         made.add_row(*_cells(row, report), *_times(row.p50_ms, runtimes))
-    made.caption, made.caption_justify = Text(report.reason), "left"
+    made.caption, made.caption_justify = Text(f"* {report.reason}{_scored(report)}"), "left"
     return made
+
+
+def _scored(report: QuantizeReport) -> str:
+    if report.scored is None:
+        return ""
+    relative = report.scored.relative
+    return (
+        f" On {report.scored_frames} frames that had no part in the choice it loses {100 * relative.value:.2f} % "
+        f"({100 * relative.low:.1f} to {100 * relative.high:.1f} %, {report.scored.points:.2f} points)."
+    )
 
 
 def _title(report: QuantizeReport) -> str:

@@ -124,6 +124,8 @@ class Reach:
         self.counts = np.zeros(BINS, np.int64)
         self.limit = SMALLEST_LIMIT
         self.maximum = 0.0
+        self._maxima = 0.0
+        self._frames = 0
         self._channel_sums: npt.NDArray[np.float64] | float = 0.0
         self._pixels = 0
 
@@ -139,6 +141,7 @@ class Reach:
             raise BadInput(f"the activation {self.name} reaches {top} on a calibration frame; train the model again.")
         self._widen(top)
         self.maximum = max(self.maximum, top)
+        self._maxima, self._frames = self._maxima + top, self._frames + 1
         magnitudes *= np.float32(BINS / self.limit)  # a power of two: exact
         self.counts += np.bincount(magnitudes.astype(np.int32), minlength=BINS)
         if values.ndim == 4:
@@ -162,6 +165,8 @@ class Reach:
             return 1.0
         if card.calibration == "minmax":
             return self.maximum
+        if card.calibration == "meanmax":
+            return self._maxima / self._frames
         if card.calibration == "percentile":
             return min(self._percentile(card.percentile), self.maximum)
         return min(self._entropy() if card.calibration == "entropy" else self._least_squares(), self.maximum)
@@ -187,11 +192,11 @@ class Reach:
         Source: Banner et al., "Post training 4-bit quantization of convolutional networks", NeurIPS 2019, section 2.
         """
         width = self.limit / BINS
-        centres = (np.arange(BINS) + 0.5) * width
+        centres = np.arange(BINS, dtype=np.float64) * width + width / 2
         used = int(np.flatnonzero(self.counts)[-1]) + 1
-        candidates = np.arange(max(used // 16, 1), used + 1, max(used // 512, 1)) * width
-        errors = [_squared_error(centres[:used], self.counts[:used], float(limit)) for limit in candidates]
-        return float(candidates[int(np.argmin(errors))])
+        candidates = [bins * width for bins in range(max(used // 16, 1), used + 1, max(used // 512, 1))]
+        errors = [_squared_error(centres[:used], self.counts[:used], limit) for limit in candidates]
+        return candidates[int(np.argmin(errors))]
 
 
 def _squared_error(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], limit: float) -> float:

@@ -53,9 +53,7 @@ def _restore(model: Any, original: Graph) -> None:
     """Bring back the original's constants that are read again."""
     known = {tensor.name for tensor in model.graph.initializer}
     read = {name for node in model.graph.node for name in node.input}
-    model.graph.initializer.extend(
-        tensor for tensor in original.model.graph.initializer if tensor.name in read - known
-    )
+    model.graph.initializer.extend(tensor for tensor in original.model.graph.initializer if tensor.name in read - known)
 
 
 def _is_quantized(graph: Graph, convolution: Any) -> bool:

@@ -180,7 +180,9 @@ def report_path(artifact: Path) -> Path:
 
 
 def recipes(card: QuantizeCard) -> list[QuantizeCard]:
-    """The calibrations that are compared: every method, and the percentiles with the card's own among them."""
+    """The calibrations that are tried: the card's, or for "auto" every method, with the card's own percentile."""
+    if card.calibration != "auto":
+        return [card]
     percentiles = sorted({*PERCENTILES, card.percentile})
     methods = [{"calibration": "percentile", "percentile": value} for value in percentiles]
     methods += [{"calibration": "minmax"}, {"calibration": "mse"}, {"calibration": "entropy"}]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind =
     return measure_reach(with_outputs(graph, tensors), tensors, inputs)
 
 
-def insert_qdq(graph: Graph, reach: dict[str, Reach], card: QuantizeCard) -> bytes:
+def insert_qdq(graph: Graph, reach: Mapping[str, Reach], card: QuantizeCard) -> bytes:
     """The ONNX bytes of the graph with Q/DQ around its convolutions, by the card's calibration method.
 
     Data and weights are quantized, outputs are not: what follows a convolution (its activation) reads full precision,
@@ -130,7 +130,7 @@ def insert_qdq(graph: Graph, reach: dict[str, Reach], card: QuantizeCard) -> byt
     return serialise(quantized.model)
 
 
-def correct_biases(quantized: Graph, original: Graph, reach: dict[str, Reach]) -> None:
+def correct_biases(quantized: Graph, original: Graph, reach: Mapping[str, Reach]) -> None:
     """Take out of each convolution's bias what rounding its weights adds to its mean output, in place.
 
     The shift of an output channel is the sum over its weights of rounding error x mean of the input channel. Source:
