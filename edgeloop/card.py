@@ -19,8 +19,8 @@ class QuantizeCard(Record):
     """How INT8 is made: symmetric QDQ, per-channel weights, only Conv, the head's output convolutions in float.
 
     Attributes:
-        calibration: how far an activation's range reaches: its largest magnitude, a percentile of them, TensorRT's
-            entropy, or the smallest mean squared error; "auto" lets the search compare them all.
+        calibration: how far an activation's range reaches: its largest magnitude, a percentile of them, or TensorRT's
+            entropy; "auto" lets the search compare them all.
         percentile: for "percentile".
         frames: calibration frames, from the training side.
         float_head: leave the head's output convolutions and the DFL in float.
@@ -33,7 +33,7 @@ class QuantizeCard(Record):
         budget_seconds: after so long the search ends with the best found; None lets it finish.
     """
 
-    calibration: Literal["auto", "minmax", "meanmax", "percentile", "entropy", "mse"] = "percentile"
+    calibration: Literal["auto", "minmax", "percentile", "entropy"] = "percentile"
     percentile: float = Field(default=99.99, gt=50, le=100)
     frames: int = Field(default=200, ge=8)
     float_head: bool = True

@@ -20,15 +20,13 @@ def quantize(
     class_limit: Annotated[
         float | None, typer.Option(min=0, help="AP50-95 a class may lose, absolute (0.05 is 5 points).")
     ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="auto (compares them), percentile, minmax, entropy or mse.")
-    ] = None,
+    method: Annotated[str | None, typer.Option(help="auto (compares them), percentile, minmax or entropy.")] = None,
     frames: Annotated[int | None, typer.Option(min=8, help="Calibration frames (200).")] = None,
     budget: Annotated[float | None, typer.Option(min=1, help="Seconds after which the best found is taken.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write; MODEL-int8.onnx when left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")] = False,
 ) -> None:
-    """INT8 of your own model that keeps its accuracy: a table of recipes, and the file. Exit 3: none kept the limits."""
+    """INT8 of your own model that keeps its accuracy: a table of recipes and the file. Exit 3: none kept the limits."""
     from edgeloop.card import quantize_settings
     from edgeloop.output import say, show
     from edgeloop.quantization import quantize_table

@@ -7,7 +7,7 @@ of magnitudes a tensor is kept instead: memory does not grow with the frames, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def _trait_matrix(frames: Sequence[CalibrationFrame]) -> npt.NDArray[np.float64]
 
 
 class Reach:
-    """How far one tensor reaches: a histogram of its magnitudes, and the mean of each channel.
+    """How far one tensor reaches: a histogram of its magnitudes.
 
     The histogram's width doubles when a larger magnitude comes; merging bins is exact.
     """
@@ -124,13 +124,9 @@ class Reach:
         self.counts = np.zeros(BINS, np.int64)
         self.limit = SMALLEST_LIMIT
         self.maximum = 0.0
-        self._maxima = 0.0
-        self._frames = 0
-        self._channel_sums: npt.NDArray[np.float64] | float = 0.0
-        self._pixels = 0
 
     def add(self, values: npt.NDArray[np.float32]) -> None:
-        """Count the magnitudes of `values`, (N, channels, H, W) or any other shape without channel means.
+        """Count the magnitudes of `values`, of any shape.
 
         Raises:
             BadInput: one of them is not a finite number.
@@ -141,17 +137,8 @@ class Reach:
             raise BadInput(f"the activation {self.name} reaches {top} on a calibration frame; train the model again.")
         self._widen(top)
         self.maximum = max(self.maximum, top)
-        self._maxima, self._frames = self._maxima + top, self._frames + 1
         magnitudes *= np.float32(BINS / self.limit)  # a power of two: exact
         self.counts += np.bincount(magnitudes.astype(np.int32), minlength=BINS)
-        if values.ndim == 4:
-            self._channel_sums = self._channel_sums + values.sum(axis=(0, 2, 3), dtype=np.float64)
-            self._pixels += values.size // values.shape[1]
-
-    @property
-    def channel_means(self) -> npt.NDArray[np.float64]:
-        """(channels,) mean over frames and pixels."""
-        return np.asarray(self._channel_sums) / self._pixels
 
     def _widen(self, top: float) -> None:
         while top >= self.limit:
@@ -165,11 +152,8 @@ class Reach:
             return 1.0
         if card.calibration == "minmax":
             return self.maximum
-        if card.calibration == "meanmax":
-            return self._maxima / self._frames
-        if card.calibration == "percentile":
-            return min(self._percentile(card.percentile), self.maximum)
-        return min(self._entropy() if card.calibration == "entropy" else self._least_squares(), self.maximum)
+        found = self._percentile(card.percentile) if card.calibration == "percentile" else self._entropy()
+        return min(found, self.maximum)
 
     def _percentile(self, percentile: float) -> float:
         below = np.cumsum(self.counts) / self.counts.sum()
@@ -185,25 +169,6 @@ class Reach:
         candidates = list(range(LEVELS, used, ENTROPY_STEP)) or [used]
         divergences = [_divergence(counts, bins) for bins in candidates]
         return float(candidates[int(np.argmin(divergences))] * self.limit / ENTROPY_BINS)
-
-    def _least_squares(self) -> float:
-        """The threshold with the smallest mean squared error of rounding what lies below and cutting what lies above.
-
-        Source: Banner et al., "Post training 4-bit quantization of convolutional networks", NeurIPS 2019, section 2.
-        """
-        width = self.limit / BINS
-        centres = np.arange(BINS, dtype=np.float64) * width + width / 2
-        used = int(np.flatnonzero(self.counts)[-1]) + 1
-        candidates = [bins * width for bins in range(max(used // 16, 1), used + 1, max(used // 512, 1))]
-        errors = [_squared_error(centres[:used], self.counts[:used], limit) for limit in candidates]
-        return candidates[int(np.argmin(errors))]
-
-
-def _squared_error(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], limit: float) -> float:
-    """Of int8 with this limit on magnitudes: the sum over a histogram."""
-    step = limit / (LEVELS - 1)
-    stored = np.minimum(np.round(values / step), LEVELS - 1) * step
-    return float((counts * (values - stored) ** 2).sum())
 
 
 def _divergence(counts: npt.NDArray[np.float64], bins: int) -> float:
@@ -241,6 +206,37 @@ def measure_reach(model: bytes, tensors: Sequence[str], inputs: Iterable[Batch])
         for name, histogram in reach.items():
             histogram.add(values[name])
     return reach
+
+
+@dataclass(frozen=True)
+class Means:
+    """Mean of each channel of a tensor, (channels,) float64: as it is, and as int8 stores it."""
+
+    plain: npt.NDArray[np.float64]
+    stored: npt.NDArray[np.float64]
+
+
+def measure_means(model: bytes, scales: Mapping[str, float], inputs: Iterable[Batch]) -> dict[str, Means]:
+    """Run an ONNX model on `inputs` and average the channels of the named tensors, before and after symmetric int8.
+
+    Args:
+        model: the ONNX bytes, with the tensors among its outputs.
+        scales: of int8, by tensor name; the tensors are (N, channels, H, W).
+        inputs: arrays of the model's input shape, one run each; read one at a time.
+    """
+    session = _session(model)
+    source = session.get_inputs()[0].name
+    own = [name for name in scales if name != source]
+    sums: dict[str, list[npt.NDArray[np.float64]]] = {}
+    count = 0
+    for array in inputs:
+        count += 1
+        values = dict(zip(own, session.run(own, {source: array}) if own else [], strict=True)) | {source: array}
+        for name, scale in scales.items():
+            both = values[name], np.clip(np.rint(values[name] / np.float32(scale)), -LEVELS, LEVELS - 1)
+            means = [one.mean(axis=(0, 2, 3), dtype=np.float64) for one in both]
+            sums[name] = [kept + new for kept, new in zip(sums[name], means, strict=True)] if name in sums else means
+    return {name: Means(plain / count, stored * scales[name] / count) for name, (plain, stored) in sums.items()}
 
 
 def _session(model: bytes) -> Any:

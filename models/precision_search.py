@@ -1,8 +1,9 @@
 """Accuracy-aware INT8: which calibration, and which few layers must stay float so that the limits are kept.
 
 1. Every calibration method makes a file from the same ranges, and is judged on labelled frames of the choosing side.
-2. When none keeps the limits, the convolutions of the one that moves the detections least are ranked: how far does
-   quantizing this layer alone move them, on a few calibration frames.
+2. When none keeps the limits, the one that loses least and the one that moves the detections least (often the same)
+   go on. Their convolutions are ranked: how far does quantizing this layer alone move the detections, on a few
+   calibration frames.
 3. The most sensitive 1, 2, 4, … are given back to float until the limits are kept, then the number is halved down to
    the fewest; see `edgeloop.quantization.layers_to_try`.
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,11 +36,10 @@ from edgeloop.quantization import (
     layers_to_try,
 )
 from edgeloop.yardstick import Yardstick
-from models.calibration import Reach
 from models.float_layers import give_back, quantized_layers
 from models.judge import Judge, moved
 from models.onnx_graph import serialise
-from models.quantize import calibrate, insert_qdq, open_float, write_int8
+from models.quantize import Calibration, calibrate, insert_qdq, open_float, write_int8
 
 PERCENTILES = (99.9, 99.99, 99.999, 99.9999)
 REPORT = ".quantize.json"
@@ -52,19 +52,20 @@ class Search:
     Attributes:
         judge: runs the files.
         graph: the float32 graph.
-        reach: of its activations on the calibration frames.
+        calibration: on the calibration frames.
         card: limits.
         deadline: time.monotonic() after which nothing new is begun; None never.
         contents: bytes of the files that were tried, by artifact id.
+        sensitivity: of the layers of files that were ranked, by artifact id.
     """
 
     judge: Judge
     graph: Graph
-    reach: Mapping[str, Reach]
+    calibration: Calibration
     card: QuantizeCard
     deadline: float | None = None
     contents: dict[str, bytes] = field(default_factory=dict)
-    sensitivity: tuple[LayerSensitivity, ...] = ()
+    sensitivity: dict[str, tuple[LayerSensitivity, ...]] = field(default_factory=dict)
 
     @cached_property
     def yardstick(self) -> Yardstick:
@@ -92,23 +93,29 @@ class Search:
         """Every recipe that is tried, as it is tried."""
         methods: list[QuantizeRow] = []
         for card in bar(recipes(self.card), "compare calibrations", len(recipes(self.card))):
-            methods.append(self._try(insert_qdq(self.graph, self.reach, card), describe(card)))
+            methods.append(self._try(insert_qdq(self.graph, self.calibration, card), describe(card)))
             yield methods[-1]
             if self.over:
                 return
         if not any(row.kept for row in methods):
-            yield from self._float_layers(min(methods, key=lambda row: row.moved))
+            best = min(methods, key=lambda row: row.excess), min(methods, key=lambda row: row.moved)
+            for base in dict.fromkeys(row.artifact_id for row in best):
+                yield from self._float_layers(next(row for row in methods if row.artifact_id == base))
 
     def _float_layers(self, base: QuantizeRow) -> Iterator[QuantizeRow]:
         quantized = Graph(_parsed(self.contents[base.artifact_id]))
-        self.sensitivity = self._rank(quantized, base.artifact_id)
-        most = min(int(self.card.maximum_float * base.convolutions) - base.float_convolutions, len(self.sensitivity))
+        ranked = self.sensitivity[base.artifact_id] = self._rank(quantized, base.artifact_id)
+        most = min(int(self.card.maximum_float * base.convolutions) - base.float_convolutions, len(ranked))
         tried = {0: False}
         while not self.over and (count := layers_to_try(tried, max(most, 0))) is not None:
-            layers = tuple(one.layer for one in self.sensitivity[:count])
+            layers = tuple(one.layer for one in ranked[:count])
             row = self._try(serialise(give_back(quantized, self.graph, layers)), base.recipe, layers)
             tried[count] = row.kept
             yield row
+
+    def ranking_of(self, row: QuantizeRow) -> tuple[LayerSensitivity, ...]:
+        """The ranking that a row's layers were taken from; none where no layer was floated."""
+        return next((one for one in self.sensitivity.values() if _begins(one, row.floated)), ())
 
     def _try(self, content: bytes, recipe: str, floated: tuple[str, ...] = ()) -> QuantizeRow:
         identity = hashlib.sha256(content).hexdigest()[:12]
@@ -164,8 +171,8 @@ def search(judge: Judge, images: Sequence[Path], card: QuantizeCard, out: Path) 
         )
     graph = open_float(judge.fp32)
     begin = time.monotonic()
-    reach = calibrate(graph, images[: card.frames], judge.fp32.imgsz, judge.fp32.input)
-    run = Search(judge, graph, reach, card, None if card.budget_seconds is None else begin + card.budget_seconds)
+    calibration = calibrate(graph, images[: card.frames], judge.fp32.imgsz, judge.fp32.input)
+    run = Search(judge, graph, calibration, card, None if card.budget_seconds is None else begin + card.budget_seconds)
     rows = tuple(run.rows())
     best = choose_row(rows)
     artifact = write_int8(judge.fp32, run.contents[best.artifact_id], card, out)
@@ -185,13 +192,13 @@ def recipes(card: QuantizeCard) -> list[QuantizeCard]:
         return [card]
     percentiles = sorted({*PERCENTILES, card.percentile})
     methods = [{"calibration": "percentile", "percentile": value} for value in percentiles]
-    methods += [{"calibration": "minmax"}, {"calibration": "mse"}, {"calibration": "entropy"}]
+    methods += [{"calibration": "minmax"}, {"calibration": "entropy"}]
     return [card.model_copy(update=changes) for changes in methods]
 
 
 def describe(card: QuantizeCard) -> str:
     """A calibration in words."""
-    words = {"minmax": "min-max", "entropy": "entropy", "mse": "least squares"}
+    words = {"minmax": "min-max", "entropy": "entropy"}
     return words.get(card.calibration, f"percentile {card.percentile:g}")
 
 
@@ -209,7 +216,7 @@ def _report(run: Search, rows: tuple[QuantizeRow, ...], best: QuantizeRow, calib
         runtime=run.judge.runtime,
         reference_map50_95=run.yardstick.map50_95,
         rows=rows,
-        sensitivity=run.sensitivity,
+        sensitivity=run.ranking_of(best),
     )
 
 
@@ -222,6 +229,10 @@ def _reason(run: Search, best: QuantizeRow) -> str:
         return f"{found} with {best.float_convolutions} of {best.convolutions} convolutions in float."
     stopped = "the time was used up" if run.over else f"{100 * run.card.maximum_float:g} % of the layers may be float"
     return f"The limits were not kept ({stopped}); the nearest: {found}."
+
+
+def _begins(ranked: Sequence[LayerSensitivity], floated: Sequence[str]) -> bool:
+    return bool(floated) and [one.layer for one in ranked[: len(floated)]] == list(floated)
 
 
 def _parsed(content: bytes) -> object:

@@ -10,11 +10,11 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeloop.artifact import Artifact, InputKind
 from edgeloop.card import QuantizeCard
@@ -22,11 +22,29 @@ from edgeloop.errors import BadInput, Refused
 from edgeloop.files import atomic_file, sha256
 from edgeloop.progress import bar
 from edgeloop.qdq import Graph, check_qdq, float_tail, load_graph, name_of
-from models.calibration import Reach, measure_reach, read_inputs
-from models.float_layers import drop_unread
+from models.bias import correct_biases, data_scales
+from models.calibration import Means, Reach, measure_means, measure_reach, read_inputs
 from models.onnx_graph import serialise
 
 MINIMUM_FRAMES = 8
+CORRECTED_ON = 48  # frames that biases are corrected on: a mean over many pixels of few frames is sure enough
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured on the calibration frames.
+
+    Attributes:
+        reach: of the data of each convolution, by tensor name.
+        images: the frames.
+        side: of the square input, pixels.
+        kind: what the input is.
+    """
+
+    reach: Mapping[str, Reach]
+    images: tuple[Path, ...]
+    side: int
+    kind: InputKind
 
 
 def quantize(fp32: Artifact, images: Sequence[Path], card: QuantizeCard, out: Path) -> Artifact:
@@ -43,8 +61,8 @@ def quantize(fp32: Artifact, images: Sequence[Path], card: QuantizeCard, out: Pa
         Refused: the result breaks a rule for quantized graphs (a graph from elsewhere that this recipe does not fit).
     """
     graph = open_float(fp32)
-    reach = calibrate(graph, images[: card.frames], fp32.imgsz, fp32.input)
-    return write_int8(fp32, insert_qdq(graph, reach, card), card, out)
+    calibration = calibrate(graph, images[: card.frames], fp32.imgsz, fp32.input)
+    return write_int8(fp32, insert_qdq(graph, calibration, card), card, out)
 
 
 def open_float(fp32: Artifact) -> Graph:
@@ -72,7 +90,7 @@ def write_int8(fp32: Artifact, content: bytes, card: QuantizeCard, out: Path) ->
     return artifact
 
 
-def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind = "float32-nchw") -> dict[str, Reach]:
+def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind = "float32-nchw") -> Calibration:
     """How far the data of every convolution reaches on the frames, through the device's own preprocessing.
 
     Args:
@@ -91,10 +109,10 @@ def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind =
         )
     tensors = sorted({node.input[0] for node in graph.nodes if node.op_type == "Conv"})
     inputs = read_inputs(bar(images, "calibrate", len(images)), side, kind)
-    return measure_reach(with_outputs(graph, tensors), tensors, inputs)
+    return Calibration(measure_reach(with_outputs(graph, tensors), tensors, inputs), tuple(images), side, kind)
 
 
-def insert_qdq(graph: Graph, reach: Mapping[str, Reach], card: QuantizeCard) -> bytes:
+def insert_qdq(graph: Graph, calibration: Calibration, card: QuantizeCard) -> bytes:
     """The ONNX bytes of the graph with Q/DQ around its convolutions, by the card's calibration method.
 
     Data and weights are quantized, outputs are not: what follows a convolution (its activation) reads full precision,
@@ -105,7 +123,7 @@ def insert_qdq(graph: Graph, reach: Mapping[str, Reach], card: QuantizeCard) -> 
 
     model = copy_with_names(graph)
     kept = [name_of(node) for node in float_tail(Graph(model))] if card.float_head else []
-    limits = {name: _range(histogram.threshold(card)) for name, histogram in reach.items()}
+    limits = {name: _range(histogram.threshold(card)) for name, histogram in calibration.reach.items()}
     with tempfile.TemporaryDirectory(prefix="edgeloop-int8-") as folder, _root_logger_quiet():
         ranges = Path(folder) / "ranges.json"
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, limits), ranges)
@@ -126,54 +144,15 @@ def insert_qdq(graph: Graph, reach: Mapping[str, Reach], card: QuantizeCard) -> 
             },
         )
         quantized = load_graph(Path(folder) / "int8.onnx")
-    correct_biases(quantized, Graph(model), reach)
+    correct_biases(quantized, graph, _means(quantized, graph, calibration))
     return serialise(quantized.model)
 
 
-def correct_biases(quantized: Graph, original: Graph, reach: Mapping[str, Reach]) -> None:
-    """Take out of each convolution's bias what rounding its weights adds to its mean output, in place.
-
-    The shift of an output channel is the sum over its weights of rounding error x mean of the input channel. Source:
-    Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2.
-    """
-    from onnx import numpy_helper
-
-    floats = {name_of(node): node for node in original.nodes if node.op_type == "Conv"}
-    for node in quantized.nodes:
-        weights = _dequantized_weights(quantized, node) if node.op_type == "Conv" else None
-        if weights is None:
-            continue
-        wanted = original.constants[floats[node.name].input[1]]
-        means = reach[floats[node.name].input[0]].channel_means
-        bias = quantized.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(wanted), np.float32)
-        corrected = (bias + mean_shift(wanted - weights, means)).astype(np.float32)
-        del node.input[2:]
-        node.input.append(f"{node.name}.corrected_bias")  # a name of its own: equal biases may have shared one tensor
-        quantized.model.graph.initializer.append(numpy_helper.from_array(corrected, node.input[2]))
-    drop_unread(quantized.model)
-
-
-def mean_shift(error: npt.NDArray[np.float64], means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What an error in a convolution's weights adds to the mean of each output channel, away from the border.
-
-    Args:
-        error: (out, in / groups, height, width).
-        means: (in,) mean of each input channel.
-    """
-    groups = len(means) // error.shape[1]
-    grouped = error.sum(axis=(2, 3)).reshape(groups, -1, error.shape[1])
-    shift: npt.NDArray[np.float64] = np.einsum("goi,gi->go", grouped, means.reshape(groups, -1)).ravel()
-    return shift
-
-
-def _dequantized_weights(graph: Graph, convolution: Any) -> npt.NDArray[np.float64] | None:
-    """The weights that an INT8 convolution computes with; None for a float one."""
-    source = graph.producers.get(convolution.input[1])
-    if source is None or source.op_type != "DequantizeLinear":
-        return None
-    stored, scale = graph.constants[source.input[0]], graph.constants[source.input[1]]
-    weights: npt.NDArray[np.float64] = stored.astype(np.float64) * scale.reshape(-1, 1, 1, 1)
-    return weights
+def _means(quantized: Graph, graph: Graph, calibration: Calibration) -> dict[str, Means]:
+    """Of the data of the quantized convolutions on some of the calibration frames, before and after int8."""
+    scales = data_scales(quantized, graph)
+    inputs = read_inputs(calibration.images[:CORRECTED_ON], calibration.side, calibration.kind)
+    return measure_means(with_outputs(graph, sorted(scales)), scales, inputs)
 
 
 def refuse_violations(path: Path, card: QuantizeCard) -> None:
