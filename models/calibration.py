@@ -7,7 +7,7 @@ of magnitudes a tensor is kept instead: memory does not grow with the frames, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from edgeloop.artifact import InputKind
 from edgeloop.card import QuantizeCard
 from edgeloop.edge.runtime import Batch
 from edgeloop.errors import BadInput
+from edgeloop.formats.findings import printable
 from edgeloop.frames import LabelledFrame
 from edgeloop.progress import bar
 
@@ -84,6 +85,24 @@ def describe_frames(frames: Sequence[LabelledFrame]) -> list[CalibrationFrame]:
         )
         for frame in bar(frames, "look at calibration frames", len(frames))
     ]
+
+
+def refuse_overlap(calibration: Sequence[tuple[str, Path]], evaluated: Collection[str]) -> None:
+    """Refuse calibration frames that are evaluated on too: what was fitted to a frame cannot be judged by it.
+
+    Args:
+        calibration: ids and files.
+        evaluated: ids.
+
+    Raises:
+        BadInput: any is.
+    """
+    shared = [image for identity, image in calibration if identity in evaluated]
+    if shared:
+        raise BadInput(
+            f"{len(shared)} of {len(calibration)} calibration frames are on the evaluation side too, first "
+            f"{printable(shared[0])}; expected none. Calibrate on the training side alone."
+        )
 
 
 def _brightness(image: Path) -> float:

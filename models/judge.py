@@ -12,7 +12,7 @@ from edgeloop.artifact import Artifact, Precision
 from edgeloop.audit import AuditFrames
 from edgeloop.boxes import Detections
 from edgeloop.edge.detector import LOG_FLOOR, Detector
-from edgeloop.edge.runtime import RuntimeName, open_runtime
+from edgeloop.edge.runtime import RuntimeName, installed, open_runtime
 from edgeloop.evaluation import match_audit, predict, read_image
 from edgeloop.files import sha256
 from edgeloop.matching import Matches
@@ -64,6 +64,11 @@ class Judge:
         path = folder / "model.onnx"
         path.write_bytes(content)
         return self.fp32.model_copy(update={"path": path, "sha256": sha256(path), "precision": precision})
+
+
+def choosing_runtime() -> RuntimeName:
+    """What computes the detections that recipes are chosen by: OpenVINO where it is installed, it runs INT8 fastest."""
+    return installed(("openvino", "onnxruntime"))[0]
 
 
 def moved(before: Sequence[Detections], after: Sequence[Detections]) -> float:

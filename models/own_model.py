@@ -14,18 +14,18 @@ from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.card import DeviceProfile, QuantizeCard
 from edgeloop.edge.benchmark import compare
-from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, installed
+from edgeloop.edge.runtime import CPU_RUNTIMES, installed
 from edgeloop.errors import BadInput
 from edgeloop.evaluation import read_image, scored_names
 from edgeloop.foreign import open_detector, refuse_checkpoint
 from edgeloop.formats.assemble import require_images
 from edgeloop.formats.detect import detect, read
 from edgeloop.formats.findings import printable
-from edgeloop.frames import LabelledFrame, frame_id
+from edgeloop.frames import frame_id
 from edgeloop.quantization import QuantizeReport
 from edgeloop.yardstick import Yardstick
-from models.calibration import choose_frames, describe_frames
-from models.judge import GLANCED, Judge
+from models.calibration import choose_frames, describe_frames, refuse_overlap
+from models.judge import GLANCED, Judge, choosing_runtime
 from models.precision_search import report_path, search
 
 TIMED, PICTURES = 100, 16  # runs a file and runtime; decoded frames they take turns on
@@ -100,34 +100,6 @@ def _is_labelled(folder: Path) -> bool:
     except BadInput:
         return False
     return True
-
-
-def refuse_overlap(calibration: Sequence[tuple[str, Path]], evaluated: Collection[str]) -> None:
-    """Refuse calibration frames that are evaluated on too: what was fitted to a frame cannot be judged by it.
-
-    Args:
-        calibration: ids and files.
-        evaluated: ids.
-
-    Raises:
-        BadInput: any is.
-    """
-    shared = [image for identity, image in calibration if identity in evaluated]
-    if shared:
-        raise BadInput(
-            f"{len(shared)} of {len(calibration)} calibration frames are on the evaluation side too, first "
-            f"{printable(shared[0])}; expected none. Calibrate on the training side alone."
-        )
-
-
-def refuse_shared_frames(calibration: Sequence[LabelledFrame], evaluation: AuditFrames) -> None:
-    """The same for two lists of labelled frames."""
-    refuse_overlap([(one.frame.frame_id, one.frame.image) for one in calibration], set(evaluation.ids))
-
-
-def choosing_runtime() -> RuntimeName:
-    """What computes the detections that recipes are chosen by: OpenVINO where it is installed, it runs INT8 fastest."""
-    return installed(("openvino", "onnxruntime"))[0]
 
 
 def kept_beside(out: Path) -> Path:
