@@ -29,6 +29,8 @@ class QuantizeCard(Record):
         limit: relative mAP50-95 that INT8 may lose on the frames of the search.
         class_limit: AP50-95 that a class may lose on them, absolute, 0..1.
         minimum_class_truths: a class with fewer boxes on them is told, not judged.
+        judge_loss_by: "bound" asks that the whole 95 % interval of the loss keeps the limit, so that no recipe is taken
+            because few frames happened to like it; "estimate" asks it of the measured loss.
         maximum_float: share of the convolutions that may stay float, the head's among them.
         budget_seconds: after so long the search ends with the best found; None lets it finish.
     """
@@ -41,6 +43,7 @@ class QuantizeCard(Record):
     limit: float = Field(default=0.02, ge=0)
     class_limit: float = Field(default=0.05, ge=0)
     minimum_class_truths: int = Field(default=20, ge=1)
+    judge_loss_by: Literal["estimate", "bound"] = "estimate"
     maximum_float: float = Field(default=0.15, ge=0, le=1)
     budget_seconds: float | None = Field(default=None, gt=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pydantic import Field
 from rich.table import Table
@@ -54,11 +55,13 @@ class Limits(Record):
     loss: float  # relative mAP50-95
     class_loss: float  # AP50-95 of a class, absolute, 0..1
     minimum_truths: int  # a class with fewer labelled boxes is told, not judged
+    judge_loss_by: Literal["estimate", "bound"] = "estimate"  # "bound": the bad end of the loss's interval
 
     def excess(self, loss: Loss) -> float:
         """How far beyond the limits a loss is: at most 1 keeps them, 2 is twice a limit."""
         worst = loss.worst_class(self.minimum_truths)
-        shares = [_share(loss.relative.value, self.loss)]
+        lost = loss.relative.high if self.judge_loss_by == "bound" else loss.relative.value
+        shares = [_share(lost, self.loss)]
         if worst is not None and worst.loss is not None:
             shares.append(_share(worst.loss, self.class_loss))
         return max(shares)
@@ -200,7 +203,10 @@ def _scored(report: QuantizeReport) -> str:
 
 
 def _title(report: QuantizeReport) -> str:
-    asked = f"loss at most {100 * report.limits.loss:g} %, a class at most {100 * report.limits.class_loss:g} points"
+    sure = ", with its interval" if report.limits.judge_loss_by == "bound" else ""
+    asked = (
+        f"loss at most {100 * report.limits.loss:g} %{sure}, a class at most {100 * report.limits.class_loss:g} points"
+    )
     return f"INT8 on {report.frames} frames of {report.choosing} in {report.runtime}; {asked}"
 
 

@@ -21,6 +21,9 @@ def quantize(
         float | None, typer.Option(min=0, help="AP50-95 a class may lose, absolute (0.05 is 5 points).")
     ] = None,
     method: Annotated[str | None, typer.Option(help="auto (compares them), percentile, minmax or entropy.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="The loss by its estimate, or by the bound of its 95 % interval.")
+    ] = None,
     frames: Annotated[int | None, typer.Option(min=8, help="Calibration frames (200).")] = None,
     budget: Annotated[float | None, typer.Option(min=1, help="Seconds after which the best found is taken.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write; MODEL-int8.onnx when left out.")] = None,
@@ -32,8 +35,11 @@ def quantize(
     from edgeloop.quantization import quantize_table
     from models.own_model import quantize_own
 
-    asked = {"limit": limit, "class_limit": class_limit, "calibration": method, "frames": frames}
-    settings = quantize_settings(card, asked | {"budget_seconds": budget})
+    asked = {
+        "limit": limit, "class_limit": class_limit, "calibration": method, "judge_loss_by": judge, "frames": frames,
+        "budget_seconds": budget,
+    }  # fmt: skip
+    settings = quantize_settings(card, asked)
     target = out or model.with_name(f"{model.stem}-int8.onnx")
     artifact, report = quantize_own(model, calibrate, evaluate, settings, target)
     show(report, [quantize_table(report)], as_json=as_json)

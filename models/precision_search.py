@@ -81,7 +81,10 @@ class Search:
     @property
     def limits(self) -> Limits:
         return Limits(
-            loss=self.card.limit, class_loss=self.card.class_limit, minimum_truths=self.card.minimum_class_truths
+            loss=self.card.limit,
+            class_loss=self.card.class_limit,
+            minimum_truths=self.card.minimum_class_truths,
+            judge_loss_by=self.card.judge_loss_by,
         )
 
     @property
