@@ -244,8 +244,8 @@ def table(measured: Row) -> str:
         f"{frames['train']} training frames, {frames['choosing']} to choose on, {frames['scoring']} scored, "
         f"{measured['epochs']} epochs. The search: {measured['search']}"
     )
-    columns = ("recipe", "runtime", "mAP50", "mAP50-95", "loss", "interval", "points", "worst class", "p50 ms")
-    columns += ("speed-up", "Conv in float", "rules broken")
+    columns = ["recipe", "runtime", "mAP50", "mAP50-95", "loss", "interval", "points", "worst class", "p50 ms"]
+    columns += ["speed-up", "Conv in float", "rules broken"]
     lines = [
         f"## {measured['set']}: {measured['card']}, {measured['imgsz']} px",
         "",

@@ -7,9 +7,11 @@ leaves the range of float16 on real frames.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from onnx import TensorProto
 
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
@@ -18,6 +20,7 @@ from edgeloop.files import atomic_file, sha256
 from edgeloop.progress import bar
 from edgeloop.qdq import Graph, name_of
 from models.calibration import measure_reach, read_inputs
+from models.float_layers import drop_unread
 from models.judge import GLANCED, GLANCING, Judge, moved
 from models.onnx_graph import serialise
 from models.quantize import copy_with_names, open_float, with_outputs
@@ -72,9 +75,48 @@ def to_half(graph: Graph, float_nodes: Collection[str]) -> bytes:
         )
     finally:
         log.level = level
+    _drop_detours(model, float_nodes)
     ordered = OnnxModel(model)
     ordered.topological_sort(is_deterministic=True)  # casts were appended at the end
     return serialise(ordered.model)
+
+
+def _drop_detours(model: Any, float_nodes: Collection[str]) -> None:
+    """Let float32 nodes read each other directly, in place: the converter sends what they pass through float16.
+
+    Without this the decode's coordinates are rounded after every step, and what is beyond the range becomes infinite.
+    """
+    graph = model.graph
+    makers = {name: node for node in graph.node for name in node.output}
+    wide = {value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+    wide |= {name for node in graph.node if node.name in float_nodes for name in node.output}
+    outputs = {value.name for value in graph.output}
+    renamed: dict[str, str] = {}
+    for node in [node for node in graph.node if _casts_to(node, TensorProto.FLOAT)]:
+        before = makers.get(node.input[0])
+        if before is None or not _casts_to(before, TensorProto.FLOAT16) or before.input[0] not in wide:
+            continue
+        if node.output[0] in outputs:
+            renamed[before.input[0]] = node.output[0]
+            graph.node.remove(node)
+        else:
+            renamed[node.output[0]] = before.input[0]
+    for node in graph.node:
+        node.input[:] = [_final(name, renamed) for name in node.input]
+        if not _casts_to(node, TensorProto.FLOAT):
+            node.output[:] = [_final(name, renamed) for name in node.output]
+    drop_unread(model)
+    del graph.value_info[:]  # of names that are gone
+
+
+def _casts_to(node: Any, kind: int) -> bool:
+    return bool(node.op_type == "Cast" and node.attribute[0].i == kind)
+
+
+def _final(name: str, renamed: Mapping[str, str]) -> str:
+    while name in renamed:
+        name = renamed[name]
+    return name
 
 
 def _beyond_range(graph: Graph, fp32: Artifact, frames: Sequence[Path]) -> set[str]:

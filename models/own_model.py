@@ -12,9 +12,10 @@ from pathlib import Path
 
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
-from edgeloop.card import DeviceProfile, QuantizeCard
-from edgeloop.edge.benchmark import compare
-from edgeloop.edge.runtime import CPU_RUNTIMES, installed
+from edgeloop.card import QuantizeCard
+from edgeloop.edge.benchmark import BLOCK, Lane, latency
+from edgeloop.edge.detector import Detector
+from edgeloop.edge.runtime import CPU_RUNTIMES, installed, open_runtime
 from edgeloop.errors import BadInput
 from edgeloop.evaluation import read_image, scored_names
 from edgeloop.foreign import open_detector, refuse_checkpoint
@@ -22,13 +23,14 @@ from edgeloop.formats.assemble import require_images
 from edgeloop.formats.detect import detect, read
 from edgeloop.formats.findings import printable
 from edgeloop.frames import frame_id
+from edgeloop.progress import bar
 from edgeloop.quantization import QuantizeReport
 from edgeloop.yardstick import Yardstick
 from models.calibration import choose_frames, describe_frames, refuse_overlap
 from models.judge import GLANCED, Judge, choosing_runtime
 from models.precision_search import report_path, search
 
-TIMED, PICTURES = 100, 16  # runs a file and runtime; decoded frames they take turns on
+TIMED, PICTURES = 96, 16  # runs a file and runtime; decoded frames they take turns on
 
 
 def quantize_own(
@@ -120,9 +122,16 @@ def _scored(report: QuantizeReport, artifact: Artifact, judge: Judge) -> Quantiz
 def _timed(report: QuantizeReport, files: Sequence[Artifact], audit: AuditFrames) -> QuantizeReport:
     """The report with the latency of FP32 and of the file, in turns on real frames, model alone, one thread."""
     pictures = [read_image(frame.frame.image) for frame in audit.frames[:PICTURES]]
-    profile = DeviceProfile(name="here", runtimes=installed(CPU_RUNTIMES), timed_frames=TIMED)
+    lanes = [
+        Lane(file, Detector(file, open_runtime(file.path, name), statistics="never"))
+        for file in files
+        for name in installed(CPU_RUNTIMES)
+    ]
+    for lane in bar(lanes * (TIMED // BLOCK), "latency", len(lanes) * (TIMED // BLOCK)):
+        lane.run(pictures, 1, BLOCK)
     times: dict[str, dict[str, float]] = {}
-    for one in compare(files, profile, pictures):
-        times.setdefault(one.artifact_id, {})[one.runtime] = one.inference.p50
+    for lane in lanes:
+        p50 = latency([time.inference for time in lane.times]).p50
+        times.setdefault(lane.artifact.id, {})[lane.detector.runtime.name] = p50
     rows = tuple(row.model_copy(update={"p50_ms": times.get(row.artifact_id, {})}) for row in report.rows)
     return report.model_copy(update={"rows": rows, "reference_p50_ms": times[report.reference_id]})

@@ -108,7 +108,8 @@ class Search:
     def _float_layers(self, base: QuantizeRow) -> Iterator[QuantizeRow]:
         quantized = Graph(_parsed(self.contents[base.artifact_id]))
         ranked = self.sensitivity[base.artifact_id] = self._rank(quantized, base.artifact_id)
-        most = min(int(self.card.maximum_float * base.convolutions) - base.float_convolutions, len(ranked))
+        allowed = int(self.card.maximum_float * base.convolutions) - base.float_convolutions
+        most = min(allowed, len(ranked) - 1)  # a file without any INT8 layer is FP32
         tried = {0: False}
         while not self.over and (count := layers_to_try(tried, max(most, 0))) is not None:
             layers = tuple(one.layer for one in ranked[:count])
