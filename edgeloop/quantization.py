@@ -77,7 +77,7 @@ class QuantizeRow(Record):
     """One recipe that was tried.
 
     Attributes:
-        recipe: calibration, in words.
+        recipe: calibration in words, and how many further layers are float.
         artifact_id: of the file it gives.
         floated: convolutions left in float beyond the head's, by name.
         float_convolutions, convolutions: how many are float, the head's among them, and how many there are.
@@ -176,10 +176,10 @@ def choose_row(rows: Sequence[QuantizeRow]) -> QuantizeRow:
 
 
 def quantize_table(report: QuantizeReport) -> Table:
-    """One row a recipe, FP32 first; * is the file that was written."""
+    """One row a recipe, FP32 first; * is the file that was written. Runtimes: p50 ms of the model alone."""
     runtimes = tuple(report.reference_p50_ms)
     made = Table(title=_title(report), title_justify="left", title_style="bold", header_style="dim")
-    columns = ("Conv in float", "mAP50-95", "loss", "95 % interval", "points", "worst class", *_timed(runtimes))
+    columns = ("Conv in float", "mAP50-95", "loss %", "95 %", "points", "worst class", *runtimes)
     made.add_column("recipe", overflow="fold")
     for column in columns:
         made.add_column(column, justify="right", overflow="fold")
@@ -216,16 +216,12 @@ def _cells(row: QuantizeRow, report: QuantizeReport) -> list[Text]:
         f"{row.recipe}{' *' if row.artifact_id == report.artifact_id else ''}",
         f"{row.float_convolutions} of {row.convolutions}",
         f"{row.loss.map50_95:.4f}",
-        f"{100 * relative.value:.2f} %",
-        f"{100 * relative.low:.1f} to {100 * relative.high:.1f} %",
+        f"{100 * relative.value:.2f}",
+        f"{100 * relative.low:.1f} to {100 * relative.high:.1f}",
         f"{row.loss.points:.2f}",
         f"{worst.name} {100 * (worst.loss or 0.0):.1f}" if worst else "-",
     )
     return [Text(text) for text in texts]
-
-
-def _timed(runtimes: Sequence[str]) -> list[str]:
-    return [f"{runtime} ms" for runtime in runtimes]
 
 
 def _times(taken: Mapping[str, float], runtimes: Sequence[str]) -> list[str]:

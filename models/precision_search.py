@@ -101,7 +101,7 @@ class Search:
             if self.over:
                 return
         if not any(row.kept for row in methods):
-            best = min(methods, key=lambda row: row.excess), min(methods, key=lambda row: row.moved)
+            best = min(methods, key=lambda row: (row.excess, row.moved)), min(methods, key=lambda row: row.moved)
             for base in dict.fromkeys(row.artifact_id for row in best):
                 yield from self._float_layers(next(row for row in methods if row.artifact_id == base))
 
@@ -128,7 +128,7 @@ class Search:
         convolutions = sum(node.op_type == "Conv" for node in graph.nodes)
         loss = self.yardstick.loss(self.judge.matches(content, "int8"))
         return QuantizeRow(
-            recipe=f"{recipe}, {len(floated)} more in float" if floated else recipe,
+            recipe=f"{recipe} + {len(floated)}" if floated else recipe,
             artifact_id=identity,
             floated=floated,
             float_convolutions=convolutions - len(quantized_layers(graph)),
@@ -226,11 +226,14 @@ def _report(run: Search, rows: tuple[QuantizeRow, ...], best: QuantizeRow, calib
 
 def _reason(run: Search, best: QuantizeRow) -> str:
     loss, worst = best.loss, best.loss.worst_class(run.limits.minimum_truths)
-    found = f"{best.recipe} loses {100 * loss.relative.value:.2f} % ({loss.points:.2f} points)"
+    more = f" with {len(best.floated)} more in float" if best.floated else ""
+    found = (
+        f"{best.recipe.partition(' + ')[0]}{more} loses {100 * loss.relative.value:.2f} % ({loss.points:.2f} points)"
+    )
     if worst is not None:
         found += f", {worst.name} {100 * (worst.loss or 0.0):.1f} points"
     if best.kept:
-        return f"{found} with {best.float_convolutions} of {best.convolutions} convolutions in float."
+        return f"{found}; {best.float_convolutions} of {best.convolutions} convolutions are float."
     stopped = "the time was used up" if run.over else f"{100 * run.card.maximum_float:g} % of the layers may be float"
     return f"The limits were not kept ({stopped}); the nearest: {found}."
 
