@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgeloop.artifact import Head, InputKind, Precision
 from edgeloop.edge.runtime import RuntimeName
@@ -15,12 +16,42 @@ from edgeloop.record import R, Record
 
 
 class QuantizeCard(Record):
-    """How INT8 is made: symmetric QDQ, per-channel weights, only Conv, the head's output convolutions in float."""
+    """How INT8 is made: symmetric QDQ, per-channel weights, only Conv, the head's output convolutions in float.
 
-    calibration: Literal["minmax", "percentile", "entropy"] = "percentile"
-    percentile: float = Field(default=99.99, gt=50, le=100)
+    Attributes:
+        calibration: how far an activation's range reaches: its largest magnitude, a percentile of them, or TensorRT's
+            entropy; "auto" lets the search compare them all.
+        percentile: for "percentile"; 99.999 lost less than 99.99 on the three sets of docs/quantization.md.
+        frames: calibration frames, from the training side.
+        float_head: leave the head's output convolutions and the DFL in float.
+        search: float the fewest further layers that keep the limits, on the validation side. Without it the recipe is
+            what this card says, and nothing is measured.
+        limit: relative mAP50-95 that INT8 may lose on the frames of the search.
+        class_limit: AP50-95 that a class may lose on them, absolute, 0..1.
+        minimum_class_truths: a class with fewer boxes on them is told, not judged.
+        judge_loss_by: "bound" asks that the whole 95 % interval of the loss keeps the limit, so that no recipe is taken
+            because few frames happened to like it; "estimate" asks it of the measured loss.
+        maximum_float: share of the convolutions that may stay float, the head's among them.
+        budget_seconds: after so long the search ends with the best found; None lets it finish.
+    """
+
+    calibration: Literal["auto", "minmax", "percentile", "entropy"] = "percentile"
+    percentile: float = Field(default=99.999, gt=50, le=100)
     frames: int = Field(default=200, ge=8)
     float_head: bool = True
+    search: bool = False
+    limit: float = Field(default=0.02, ge=0)
+    class_limit: float = Field(default=0.05, ge=0)
+    minimum_class_truths: int = Field(default=20, ge=1)
+    judge_loss_by: Literal["estimate", "bound"] = "estimate"
+    maximum_float: float = Field(default=0.15, ge=0, le=1)
+    budget_seconds: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _auto_is_searched(self) -> QuantizeCard:
+        if self.calibration == "auto" and not self.search:
+            raise ValueError("expected search: true with calibration: auto, or one of the calibrations")
+        return self
 
 
 class ThresholdCard(Record):
@@ -166,6 +197,21 @@ def load_card(path: Path) -> Card:
             )
         changes["start"] = start.resolve()
     return card.model_copy(update=changes)
+
+
+def quantize_settings(card: Path | None, asked: Mapping[str, object]) -> QuantizeCard:
+    """How a user's own model is quantized: always with a search, by a card's `quantize:` where one is named.
+
+    Args:
+        card: a card; without one every calibration is compared.
+        asked: in place of the card's; None leaves a key as it is.
+
+    Raises:
+        BadInput: the card does not fit, or a value.
+    """
+    begin = load_yaml(Card, card).quantize.model_dump() if card else {"calibration": "auto"}
+    changes = {key: value for key, value in asked.items() if value is not None}
+    return QuantizeCard.from_document({**begin, **changes, "search": True}, "the options")
 
 
 def load_profile(path: Path) -> DeviceProfile:

@@ -16,6 +16,7 @@ from tasks.benchmark import benchmark
 from tasks.evaluate import evaluate
 from tasks.export import export
 from tasks.gate import choose
+from tasks.halve import halve
 from tasks.quantize import quantize
 from tasks.thresholds import thresholds
 from tasks.train import train
@@ -25,7 +26,7 @@ from tasks.train import train
 def candidate(
     version: DatasetVersion, card: Card, terms: Terms, config: Config, start: Path | None = None
 ) -> Candidate:
-    """Train, export, quantize, tune, evaluate and benchmark; ship the fastest precision that keeps the limits.
+    """Train, export the card's precisions, tune, evaluate and benchmark; ship the fastest that keeps the limits.
 
     Args:
         version: what to train on.
@@ -36,18 +37,18 @@ def candidate(
     """
     out, audits, profile = config.workspace.artifacts, terms.audits, terms.profile
     checkpoint = train(version, card, config, start)
-    reference = export(checkpoint, card, config)
-    quantized = quantize(reference, version, card, config)
-    precise = thresholds(reference, audits, card.thresholds, profile, out)
-    small = thresholds(quantized, audits, card.thresholds, profile, out)
+    files = [export(checkpoint, card, config)]
+    if "fp16" in card.precisions:
+        files.append(halve(files[0], version, card, config))
+    if "int8" in card.precisions:
+        files.append(quantize(files[0], version, card, config))
+    reports = tuple(thresholds(file, audits, card.thresholds, profile, out) for file in files)
+    tuned = tuple(report.tuned for report in reports)
     measured = Candidate(
-        shipped=small.tuned,
-        reference=precise.tuned,
+        shipped=tuned[-1],
+        reference=tuned[0],
         checkpoint=checkpoint.path,
-        evaluations=(
-            *evaluate(small.tuned, audits, profile, out, card.evaluation),
-            *evaluate(precise.tuned, audits, profile, out, card.evaluation),
-        ),
-        benchmarks=benchmark((small.tuned, precise.tuned), audits[0].folder, profile, out),
+        evaluations=tuple(one for file in tuned for one in evaluate(file, audits, profile, out, card.evaluation)),
+        benchmarks=benchmark(tuned, audits[0].folder, profile, out),
     )
-    return ship(measured, choose(measured, terms), (small, precise))
+    return ship(measured, choose(measured, terms, tuned), reports)

@@ -52,3 +52,42 @@ def evaluate(
     if report:
         say(f"{write_evaluation_report(report, found, audit)} is the report.")
     show(found, evaluation_tables(found), as_json=as_json)
+
+
+@app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(help="A float32 ONNX detector; edgeloop's record beside it is not needed.")],
+    calibrate: Annotated[Path, typer.Option(help="A labelled set (its training side) or a folder of frames.")],
+    evaluate: Annotated[Path, typer.Option(help="A labelled set, YOLO or Pascal VOC; its training side is left out.")],
+    card: Annotated[Path | None, typer.Option(help="A card; its `quantize:` gives what no option says.")] = None,
+    limit: Annotated[float | None, typer.Option(min=0, help="Relative mAP50-95 it may lose (0.02).")] = None,
+    class_limit: Annotated[
+        float | None, typer.Option(min=0, help="AP50-95 a class may lose, absolute (0.05 is 5 points).")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="auto (compares them), percentile, minmax or entropy.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="The loss by its estimate, or by the bound of its 95 % interval.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=8, help="Calibration frames (200).")] = None,
+    budget: Annotated[float | None, typer.Option(min=1, help="Seconds after which the best found is taken.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; MODEL-int8.onnx when left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")] = False,
+) -> None:
+    """INT8 of your own model that keeps its accuracy: a table of recipes and the file. Exit 3: none kept the limits."""
+    from edgeloop.card import quantize_settings
+    from edgeloop.output import say, show
+    from edgeloop.quantization import quantize_table
+    from models.own_model import quantize_own
+
+    asked = {
+        "limit": limit, "class_limit": class_limit, "calibration": method, "judge_loss_by": judge, "frames": frames,
+        "budget_seconds": budget,
+    }  # fmt: skip
+    settings = quantize_settings(card, asked)
+    target = out or model.with_name(f"{model.stem}-int8.onnx")
+    artifact, report = quantize_own(model, calibrate, evaluate, settings, target)
+    show(report, [quantize_table(report)], as_json=as_json)
+    say(f"{artifact.path}: {artifact.id}, with its record and the report of the search beside it.")
+    if not report.reached:
+        say(f"edgeloop: {report.reason}")
+        raise typer.Exit(3)

@@ -7,7 +7,7 @@ of magnitudes a tensor is kept instead: memory does not grow with the frames, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from edgeloop.artifact import InputKind
 from edgeloop.card import QuantizeCard
 from edgeloop.edge.runtime import Batch
 from edgeloop.errors import BadInput
+from edgeloop.formats.findings import printable
 from edgeloop.frames import LabelledFrame
 from edgeloop.progress import bar
 
@@ -86,6 +87,24 @@ def describe_frames(frames: Sequence[LabelledFrame]) -> list[CalibrationFrame]:
     ]
 
 
+def refuse_overlap(calibration: Sequence[tuple[str, Path]], evaluated: Collection[str]) -> None:
+    """Refuse calibration frames that are evaluated on too: what was fitted to a frame cannot be judged by it.
+
+    Args:
+        calibration: ids and files.
+        evaluated: ids.
+
+    Raises:
+        BadInput: any is.
+    """
+    shared = [image for identity, image in calibration if identity in evaluated]
+    if shared:
+        raise BadInput(
+            f"{len(shared)} of {len(calibration)} calibration frames are on the evaluation side too, first "
+            f"{printable(shared[0])}; expected none. Calibrate on the training side alone."
+        )
+
+
 def _brightness(image: Path) -> float:
     import cv2
 
@@ -114,7 +133,7 @@ def _trait_matrix(frames: Sequence[CalibrationFrame]) -> npt.NDArray[np.float64]
 
 
 class Reach:
-    """How far one tensor reaches: a histogram of its magnitudes, and the mean of each channel.
+    """How far one tensor reaches: a histogram of its magnitudes.
 
     The histogram's width doubles when a larger magnitude comes; merging bins is exact.
     """
@@ -124,11 +143,9 @@ class Reach:
         self.counts = np.zeros(BINS, np.int64)
         self.limit = SMALLEST_LIMIT
         self.maximum = 0.0
-        self._channel_sums: npt.NDArray[np.float64] | float = 0.0
-        self._pixels = 0
 
     def add(self, values: npt.NDArray[np.float32]) -> None:
-        """Count the magnitudes of `values`, (N, channels, H, W) or any other shape without channel means.
+        """Count the magnitudes of `values`, of any shape.
 
         Raises:
             BadInput: one of them is not a finite number.
@@ -141,14 +158,6 @@ class Reach:
         self.maximum = max(self.maximum, top)
         magnitudes *= np.float32(BINS / self.limit)  # a power of two: exact
         self.counts += np.bincount(magnitudes.astype(np.int32), minlength=BINS)
-        if values.ndim == 4:
-            self._channel_sums = self._channel_sums + values.sum(axis=(0, 2, 3), dtype=np.float64)
-            self._pixels += values.size // values.shape[1]
-
-    @property
-    def channel_means(self) -> npt.NDArray[np.float64]:
-        """(channels,) mean over frames and pixels."""
-        return np.asarray(self._channel_sums) / self._pixels
 
     def _widen(self, top: float) -> None:
         while top >= self.limit:
@@ -216,6 +225,37 @@ def measure_reach(model: bytes, tensors: Sequence[str], inputs: Iterable[Batch])
         for name, histogram in reach.items():
             histogram.add(values[name])
     return reach
+
+
+@dataclass(frozen=True)
+class Means:
+    """Mean of each channel of a tensor, (channels,) float64: as it is, and as int8 stores it."""
+
+    plain: npt.NDArray[np.float64]
+    stored: npt.NDArray[np.float64]
+
+
+def measure_means(model: bytes, scales: Mapping[str, float], inputs: Iterable[Batch]) -> dict[str, Means]:
+    """Run an ONNX model on `inputs` and average the channels of the named tensors, before and after symmetric int8.
+
+    Args:
+        model: the ONNX bytes, with the tensors among its outputs.
+        scales: of int8, by tensor name; the tensors are (N, channels, H, W).
+        inputs: arrays of the model's input shape, one run each; read one at a time.
+    """
+    session = _session(model)
+    source = session.get_inputs()[0].name
+    own = [name for name in scales if name != source]
+    sums: dict[str, list[npt.NDArray[np.float64]]] = {}
+    count = 0
+    for array in inputs:
+        count += 1
+        values = dict(zip(own, session.run(own, {source: array}) if own else [], strict=True)) | {source: array}
+        for name, scale in scales.items():
+            both = values[name], np.clip(np.rint(values[name] / np.float32(scale)), -LEVELS, LEVELS - 1)
+            means = [one.mean(axis=(0, 2, 3), dtype=np.float64) for one in both]
+            sums[name] = [kept + new for kept, new in zip(sums[name], means, strict=True)] if name in sums else means
+    return {name: Means(plain / count, stored * scales[name] / count) for name, (plain, stored) in sums.items()}
 
 
 def _session(model: bytes) -> Any:

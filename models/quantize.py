@@ -1,20 +1,20 @@
 """INT8 as symmetric QDQ ONNX: one file that OpenVINO computes in INT8 and that TensorRT builds without calibrating.
 
 Only convolutions are quantized, their weights per output channel. The head's output convolutions and the DFL stay
-float, found by their place in the graph; `benchmarks/int8_neu_det.py` measures what that is worth.
+float, found by their place in the graph; `benchmarks/int8_recipes.py` measures what that is worth.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeloop.artifact import Artifact, InputKind
 from edgeloop.card import QuantizeCard
@@ -23,10 +23,29 @@ from edgeloop.files import atomic_file, sha256
 from edgeloop.held_out import HeldOut
 from edgeloop.progress import bar
 from edgeloop.qdq import Graph, check_qdq, float_tail, load_graph, name_of
-from models.calibration import Reach, measure_reach, read_inputs
+from models.bias import correct_biases, data_scales
+from models.calibration import Means, Reach, measure_means, measure_reach, read_inputs
 from models.onnx_graph import serialise
 
 MINIMUM_FRAMES = 8
+CORRECTED_ON = 48  # frames that biases are corrected on: a mean over many pixels of few frames is sure enough
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured on the calibration frames.
+
+    Attributes:
+        reach: of the data of each convolution, by tensor name.
+        images: the frames.
+        side: of the square input, pixels.
+        kind: what the input is.
+    """
+
+    reach: Mapping[str, Reach]
+    images: tuple[Path, ...]
+    side: int
+    kind: InputKind
 
 
 def quantize(fp32: Artifact, images: Sequence[Path], card: QuantizeCard, out: Path) -> Artifact:
@@ -42,19 +61,37 @@ def quantize(fp32: Artifact, images: Sequence[Path], card: QuantizeCard, out: Pa
         BadInput: the artifact is not float32 or has changed, too few frames, or a file that is not an image.
         Refused: the result breaks a rule for quantized graphs (a graph from elsewhere that this recipe does not fit).
     """
+    graph = open_float(fp32)
+    calibration = calibrate(graph, images[: card.frames], fp32.imgsz, fp32.input)
+    return write_int8(fp32, insert_qdq(graph, calibration, card), card, out)
+
+
+def open_float(fp32: Artifact) -> Graph:
+    """The graph of a float32 artifact.
+
+    Raises:
+        BadInput: the artifact is not float32 or has changed.
+    """
     if fp32.precision != "fp32":
-        raise BadInput(f"{fp32.path} is {fp32.precision}; INT8 is made from the fp32 artifact.")
-    graph = load_graph(fp32.verify().path)
-    reach = calibrate(graph, images[: card.frames], fp32.imgsz, fp32.input)
+        raise BadInput(f"{fp32.path} is {fp32.precision}; INT8 and FP16 are made from the fp32 artifact.")
+    return load_graph(fp32.verify().path)
+
+
+def write_int8(fp32: Artifact, content: bytes, card: QuantizeCard, out: Path) -> Artifact:
+    """Write the bytes of an INT8 version of `fp32`, with its record beside them.
+
+    Raises:
+        Refused: they break a rule for quantized graphs.
+    """
     with atomic_file(out) as temporary:
-        temporary.write_bytes(insert_qdq(graph, reach, card))
+        temporary.write_bytes(content)
         refuse_violations(temporary, card)
     artifact = fp32.model_copy(update={"path": out, "sha256": sha256(out), "precision": "int8"})
     artifact.save_sidecar()
     return artifact
 
 
-def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind = "float32-nchw") -> dict[str, Reach]:
+def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind = "float32-nchw") -> Calibration:
     """How far the data of every convolution reaches on the frames, through the device's own preprocessing.
 
     Args:
@@ -74,10 +111,10 @@ def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind =
     HeldOut().refuse(images, "calibrated on")
     tensors = sorted({node.input[0] for node in graph.nodes if node.op_type == "Conv"})
     inputs = read_inputs(bar(images, "calibrate", len(images)), side, kind)
-    return measure_reach(_with_outputs(graph, tensors), tensors, inputs)
+    return Calibration(measure_reach(with_outputs(graph, tensors), tensors, inputs), tuple(images), side, kind)
 
 
-def insert_qdq(graph: Graph, reach: dict[str, Reach], card: QuantizeCard) -> bytes:
+def insert_qdq(graph: Graph, calibration: Calibration, card: QuantizeCard) -> bytes:
     """The ONNX bytes of the graph with Q/DQ around its convolutions, by the card's calibration method.
 
     Data and weights are quantized, outputs are not: what follows a convolution (its activation) reads full precision,
@@ -86,9 +123,9 @@ def insert_qdq(graph: Graph, reach: dict[str, Reach], card: QuantizeCard) -> byt
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
-    model = _copy_with_names(graph)
+    model = copy_with_names(graph)
     kept = [name_of(node) for node in float_tail(Graph(model))] if card.float_head else []
-    limits = {name: _range(histogram.threshold(card)) for name, histogram in reach.items()}
+    limits = {name: _range(histogram.threshold(card)) for name, histogram in calibration.reach.items()}
     with tempfile.TemporaryDirectory(prefix="edgeloop-int8-") as folder, _root_logger_quiet():
         ranges = Path(folder) / "ranges.json"
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, limits), ranges)
@@ -109,61 +146,15 @@ def insert_qdq(graph: Graph, reach: dict[str, Reach], card: QuantizeCard) -> byt
             },
         )
         quantized = load_graph(Path(folder) / "int8.onnx")
-    correct_biases(quantized, Graph(model), reach)
+    correct_biases(quantized, graph, _means(quantized, graph, calibration))
     return serialise(quantized.model)
 
 
-def correct_biases(quantized: Graph, original: Graph, reach: dict[str, Reach]) -> None:
-    """Take out of each convolution's bias what rounding its weights adds to its mean output, in place.
-
-    The shift of an output channel is the sum over its weights of rounding error x mean of the input channel. Source:
-    Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2.
-    """
-    from onnx import numpy_helper
-
-    floats = {name_of(node): node for node in original.nodes if node.op_type == "Conv"}
-    for node in quantized.nodes:
-        weights = _dequantized_weights(quantized, node) if node.op_type == "Conv" else None
-        if weights is None:
-            continue
-        wanted = original.constants[floats[node.name].input[1]]
-        means = reach[floats[node.name].input[0]].channel_means
-        bias = quantized.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(wanted), np.float32)
-        corrected = (bias + mean_shift(wanted - weights, means)).astype(np.float32)
-        del node.input[2:]
-        node.input.append(f"{node.name}.corrected_bias")  # a name of its own: equal biases may have shared one tensor
-        quantized.model.graph.initializer.append(numpy_helper.from_array(corrected, node.input[2]))
-    _drop_unread_initializers(quantized.model)
-
-
-def mean_shift(error: npt.NDArray[np.float64], means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What an error in a convolution's weights adds to the mean of each output channel, away from the border.
-
-    Args:
-        error: (out, in / groups, height, width).
-        means: (in,) mean of each input channel.
-    """
-    groups = len(means) // error.shape[1]
-    grouped = error.sum(axis=(2, 3)).reshape(groups, -1, error.shape[1])
-    shift: npt.NDArray[np.float64] = np.einsum("goi,gi->go", grouped, means.reshape(groups, -1)).ravel()
-    return shift
-
-
-def _dequantized_weights(graph: Graph, convolution: Any) -> npt.NDArray[np.float64] | None:
-    """The weights that an INT8 convolution computes with; None for a float one."""
-    source = graph.producers.get(convolution.input[1])
-    if source is None or source.op_type != "DequantizeLinear":
-        return None
-    stored, scale = graph.constants[source.input[0]], graph.constants[source.input[1]]
-    weights: npt.NDArray[np.float64] = stored.astype(np.float64) * scale.reshape(-1, 1, 1, 1)
-    return weights
-
-
-def _drop_unread_initializers(model: Any) -> None:
-    read = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+def _means(quantized: Graph, graph: Graph, calibration: Calibration) -> dict[str, Means]:
+    """Of the data of the quantized convolutions on some of the calibration frames, before and after int8."""
+    scales = data_scales(quantized, graph)
+    inputs = read_inputs(calibration.images[:CORRECTED_ON], calibration.side, calibration.kind)
+    return measure_means(with_outputs(graph, sorted(scales)), scales, inputs)
 
 
 def refuse_violations(path: Path, card: QuantizeCard) -> None:
@@ -185,7 +176,7 @@ def _range(threshold: float) -> tuple[Any, Any]:
     return np.array(-threshold, np.float32), np.array(threshold, np.float32)
 
 
-def _copy_with_names(graph: Graph) -> Any:
+def copy_with_names(graph: Graph) -> Any:
     """A copy of the model in which every node has a name: ONNX Runtime's quantizer goes by names."""
     import onnx
 
@@ -196,7 +187,7 @@ def _copy_with_names(graph: Graph) -> Any:
     return model
 
 
-def _with_outputs(graph: Graph, tensors: Sequence[str]) -> bytes:
+def with_outputs(graph: Graph, tensors: Sequence[str]) -> bytes:
     """The ONNX bytes of the graph with `tensors` among its outputs."""
     import onnx
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeloop.artifact import Artifact
-from edgeloop.audit import AuditFrames, Scored, load
+from edgeloop.audit import AuditFrames, load
 from edgeloop.bootstrap import paired_interval, relative_loss
 from edgeloop.card import DeviceProfile
-from edgeloop.evidence import Evidence, collect, draws_of, pool
+from edgeloop.evidence import collect, draws_of, pool
 from edgeloop.gate import Option, PrecisionChoice, choose_precision, decide
 from edgeloop.measures import Candidate, GateDecision
 from edgeloop.terms import Terms
@@ -32,17 +32,21 @@ def gate(challenger: Candidate, champion: Candidate | None, terms: Terms, out: P
 
 
 @stage
-def choose(challenger: Candidate, terms: Terms) -> PrecisionChoice:
-    """The fastest precision that keeps the limits: of the shipped file and the FP32 file of a candidate.
+def choose(challenger: Candidate, terms: Terms, others: tuple[Artifact, ...] = ()) -> PrecisionChoice:
+    """The fastest precision that keeps the limits: of the shipped and the FP32 file of a candidate, and of others.
+
+    Args:
+        challenger: with the evaluations and benchmarks of all the files.
+        terms: audit sets, target and limits.
+        others: further precisions of the same checkpoint.
 
     Raises:
         BadInput: an audit set has changed since it was frozen, or saved detections are missing.
     """
     audits = scoring_halves(terms)
-    scored = [audit.scored for audit in audits]
-    evidence = collect(challenger, audits)
-    files = {artifact.id: artifact for artifact in (challenger.shipped, challenger.reference)}
-    options = [_option(evidence, artifact, scored, terms.profile) for artifact in files.values()]
+    files = {artifact.id: artifact for artifact in (challenger.shipped, challenger.reference, *others)}
+    candidates = [challenger.model_copy(update={"shipped": artifact}) for artifact in files.values()]
+    options = [_option(candidate, audits, terms.profile) for candidate in candidates]
     return choose_precision(options, terms.profile, terms.card)
 
 
@@ -51,11 +55,13 @@ def scoring_halves(terms: Terms) -> list[AuditFrames]:
     return [load(audit).half("score") for audit in terms.audits]
 
 
-def _option(evidence: Evidence, artifact: Artifact, scored: Sequence[Scored], profile: DeviceProfile) -> Option:
-    """One file with its benchmark on the target and its loss; a loss that was not measured is infinite."""
-    benchmark = evidence.candidate.benchmark_on(artifact.id, profile.name)
-    if artifact.id == evidence.candidate.reference.id:
+def _option(candidate: Candidate, audits: Sequence[AuditFrames], profile: DeviceProfile) -> Option:
+    """The shipped file with its benchmark on the target and its loss; a loss that was not measured is infinite."""
+    artifact = candidate.shipped
+    benchmark = candidate.benchmark_on(artifact.id, profile.name)
+    if artifact.id == candidate.reference.id:
         return Option(artifact, benchmark, 0.0)
+    scored, evidence = [audit.scored for audit in audits], collect(candidate, audits)
     ours, theirs = pool(evidence.shipped, scored), pool(evidence.reference, scored)
     if ours is None or theirs is None:
         return Option(artifact, benchmark, float("inf"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeloop.card import QuantizeCard
 from edgeloop.errors import BadInput
-from models.calibration import BINS, CalibrationFrame, Reach, choose_frames, measure_reach, read_inputs
+from models.calibration import BINS, CalibrationFrame, Reach, choose_frames, measure_means, measure_reach, read_inputs
 from tests.detectors import SIDE, float_detector
 
 MINMAX = QuantizeCard(calibration="minmax")
@@ -60,13 +60,14 @@ def test_order_of_frames_does_not_matter() -> None:
     np.testing.assert_array_equal(forward.counts, backward.counts)
 
 
-def test_channel_means_are_those_of_all_values() -> None:
-    """Fed frame by frame, the means are those over all frames and pixels of each channel."""
-    values = np.random.default_rng(0).normal(0, 1, (6, 5, 4, 3)).astype(np.float32)
-    reach = Reach()
-    for frame in values:
-        reach.add(frame[None])
-    np.testing.assert_allclose(reach.channel_means, values.mean(axis=(0, 2, 3)), rtol=1e-5)
+def test_means_are_those_of_all_values_before_and_after_int8() -> None:
+    """Fed frame by frame, the means are those over all frames and pixels, plain and as int8 has them."""
+    values = np.random.default_rng(0).normal(0, 1, (6, 3, SIDE, SIDE)).astype(np.float32)
+    model = float_detector().SerializeToString()
+    means = measure_means(model, {"images": 0.02}, (frame[None] for frame in values))["images"]
+    stored = np.clip(np.rint(values / np.float32(0.02)), -128, 127) * 0.02
+    np.testing.assert_allclose(means.plain, values.mean(axis=(0, 2, 3)), atol=1e-6)
+    np.testing.assert_allclose(means.stored, stored.mean(axis=(0, 2, 3)), atol=1e-6)
 
 
 def test_entropy_clips_a_lonely_outlier() -> None:

@@ -15,8 +15,9 @@ from edgeloop.artifact import Artifact, load_artifact
 from edgeloop.card import QuantizeCard
 from edgeloop.errors import BadInput, Refused
 from edgeloop.qdq import check_qdq
+from models.bias import mean_output
 from models.calibration import read_inputs
-from models.quantize import mean_shift, quantize
+from models.quantize import quantize
 from tests.detectors import SIDE, float_detector, replace_initializer, save_artifact
 
 CARD = QuantizeCard(frames=12)
@@ -57,15 +58,15 @@ def test_result_passes_the_checker_and_agrees_with_fp32(
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_bias_correction_takes_out_the_mean_shift(groups: int) -> None:
-    """The shift is the difference of the mean outputs of two convolutions that differ in their weights, grouped too."""
+def test_mean_output_is_that_of_the_convolution(groups: int) -> None:
+    """What a convolution's mean output is said to be is what it gives, grouped too."""
     import torch
 
     random = np.random.default_rng(groups)
-    error = random.normal(0, 1, (8, 4 // groups, 3, 3))
+    weights = random.normal(0, 1, (8, 4 // groups, 3, 3))
     array = random.normal(2, 1, (1, 4, 1, 1)) * np.ones((1, 4, 9, 9))  # flat channels: the border does not matter
-    output = torch.nn.functional.conv2d(torch.from_numpy(array), torch.from_numpy(error), groups=groups)
-    np.testing.assert_allclose(mean_shift(error, array.mean(axis=(0, 2, 3))), output.mean((0, 2, 3)).numpy())
+    output = torch.nn.functional.conv2d(torch.from_numpy(array), torch.from_numpy(weights), groups=groups)
+    np.testing.assert_allclose(mean_output(weights, array.mean(axis=(0, 2, 3))), output.mean((0, 2, 3)).numpy())
 
 
 def test_mean_output_is_kept(images: list[Path], tmp_path: Path) -> None:

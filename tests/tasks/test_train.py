@@ -14,8 +14,11 @@ from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion, describe
 from edgeloop.errors import BadInput
 from edgeloop.qdq import check_qdq
+from edgeloop.quantization import QuantizeReport
 from models.checkpoint import Checkpoint
+from models.precision_search import report_path
 from tasks.export import export
+from tasks.halve import halve
 from tasks.quantize import quantize
 from tasks.train import train
 from tests.training_sets import SIDE, toy_card, write_set
@@ -77,6 +80,29 @@ def test_export_and_quantize_name_what_they_follow_from(
     assert check_qdq(int8.path) == ()
     other = card.model_copy(update={"quantize": QuantizeCard(frames=8, calibration="minmax")})
     assert quantize.fn(fp32, version, other, config).path != int8.path
+
+
+def test_a_card_may_ask_for_the_search(
+    champion: Checkpoint, version: DatasetVersion, card: Card, config: Config
+) -> None:
+    """The recipe is then chosen on the validation side, and the report of the search lies beside the file."""
+    searching = QuantizeCard(search=True, calibration="auto", frames=8, limit=1.0, class_limit=1.0)
+    fp32 = export.fn(champion, card, config)
+    int8 = quantize.fn(fp32, version, card.model_copy(update={"quantize": searching}), config)
+    report = QuantizeReport.load(report_path(int8.path))
+    assert (report.artifact_id, report.reference_id) == (int8.id, fp32.id)
+    assert report.frames == version.frames["val"]
+    assert report.reached
+    assert check_qdq(int8.path) == ()
+
+
+def test_fp16_lies_beside_fp32(champion: Checkpoint, version: DatasetVersion, card: Card, config: Config) -> None:
+    """It is named as the file that it was made from, and knows where it comes from."""
+    fp32 = export.fn(champion, card, config)
+    fp16 = halve.fn(fp32, version, card, config)
+    assert fp16.path.name == fp32.path.name.replace("-fp32", "-fp16")
+    assert load_artifact(fp16.path) == fp16
+    assert (fp16.precision, fp16.checkpoint_sha256) == ("fp16", champion.sha256)
 
 
 def test_only_training_frames_are_calibrated_on(

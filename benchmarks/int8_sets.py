@@ -1,0 +1,128 @@
+"""The sets that `int8_recipes` measures on: three sides each, and a detector trained on the first of them.
+
+train: what is trained on and calibrated with. val: what recipes are chosen on. audit: what is scored, seen once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgeloop.artifact import Artifact, load_artifact, sidecar_of
+from edgeloop.audit import AuditFrames
+from edgeloop.card import Card, load_card
+from edgeloop.files import atomic_directory, sha256
+from edgeloop.formats import yolo
+from edgeloop.formats.detect import read
+from edgeloop.frames import LabelledFrame, Split
+from edgeloop.sample import SIZES, generate
+from edgeloop.splits import Shares, group_of, side_of
+from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record
+from models.ultralytics_door import export_onnx, train
+
+ROOT = Path(__file__).resolve().parents[1]
+CARDS = {"neu-det": "neu-det.yaml", "bccd": "bccd.yaml", "sample": "sample.yaml"}
+# The demo's line with more frames to choose and to score on: a loss of half a per cent does not show on its 80.
+SAMPLE = SIZES["demo"].model_copy(update={"val": 400, "stream": 20, "audit": 1000})
+HELD_OUT = Shares(train=0.85, val=0.15)  # of a set that comes with two sides: its second one is scored
+
+
+@dataclass(frozen=True)
+class MeasuredSet:
+    """A labelled set with its three sides and what was trained on it.
+
+    Attributes:
+        name: of the set.
+        card: what was trained.
+        fp32: the float32 artifact.
+        train: the frames of the training side.
+        choosing: the frames that recipes are chosen on.
+        scoring: the frames that numbers come from.
+    """
+
+    name: str
+    card: Card
+    fp32: Artifact
+    checkpoint: Checkpoint
+    train: tuple[LabelledFrame, ...]
+    choosing: AuditFrames
+    scoring: AuditFrames
+
+
+def prepare(name: str, source: Path | None, start: Path | None, work: Path) -> MeasuredSet:
+    """Divide a set, train its card and export it; what an earlier run left in `work` is used again.
+
+    Args:
+        name: a key of `CARDS`.
+        source: folder of the set; the sample is generated.
+        start: checkpoint that the cards of real sets are fine-tuned from; a .pt you trust.
+        work: folder for everything that is made.
+    """
+    card = load_card(ROOT / "models/cards" / CARDS[name])
+    if name != "sample":
+        card = card.model_copy(update={"start": start})
+    frames, names = _sample(work) if source is None else _real(source)
+    sides = {side: _side(frames, side) for side in ("train", "val", "audit")}
+    folder = work / _digest(card, frames)
+    _lay_out(folder / "data", (*sides["train"], *sides["val"]), names)
+    checkpoint = _trained(card, folder, len(sides["train"]))
+    choosing, scoring = (AuditFrames(f"{name}-{side}", names, sides[side]) for side in ("val", "audit"))
+    return MeasuredSet(name, card, _exported(checkpoint, card, folder), checkpoint, sides["train"], choosing, scoring)
+
+
+def _sample(work: Path) -> tuple[list[LabelledFrame], tuple[str, ...]]:
+    """The generated line: what it labels, and the clean audit set at production prevalence."""
+    folder = work / f"sample-{SAMPLE.val}-{SAMPLE.audit}"
+    if not folder.is_dir():
+        with atomic_directory(folder) as made:
+            generate(made, SAMPLE, seed=0)
+    labelled, audit = (read(folder / part) for part in ("labelled", "audit-clean"))
+    return [*labelled.frames, *(replace(frame, split="audit") for frame in audit.frames)], labelled.names
+
+
+def _real(source: Path) -> tuple[list[LabelledFrame], tuple[str, ...]]:
+    """A set with its own three sides; one with two keeps its second for scoring and divides the first by a hash."""
+    report = read(source)
+    if any(frame.split == "audit" for frame in report.frames):
+        return list(report.frames), report.names
+    return [replace(frame, split=_third(frame)) for frame in report.frames], report.names
+
+
+def _third(frame: LabelledFrame) -> Split:
+    return "audit" if frame.split == "val" else side_of(group_of(frame), HELD_OUT)
+
+
+def _side(frames: Iterable[LabelledFrame], side: str) -> tuple[LabelledFrame, ...]:
+    return tuple(sorted((f for f in frames if f.split == side), key=lambda frame: frame.frame.frame_id))
+
+
+def _digest(card: Card, frames: Iterable[LabelledFrame]) -> str:
+    """What a trained detector follows from: the card, the start's bytes, the frames and their sides."""
+    start = sha256(card.start) if card.start else ""
+    made = card.model_dump_json(exclude={"start", "architecture", "quantize", "thresholds", "gate", "precisions"})
+    held = sorted(f"{frame.frame.frame_id} {frame.split} {len(frame.labels)}" for frame in frames)
+    parts = [made, Path(card.architecture).name, start, *held]
+    return f"{card.name}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
+
+
+def _lay_out(folder: Path, frames: tuple[LabelledFrame, ...], names: tuple[str, ...]) -> None:
+    if not folder.is_dir():
+        with atomic_directory(folder) as made:
+            yolo.write_set(made, frames, names)
+
+
+def _trained(card: Card, folder: Path, frames: int) -> Checkpoint:
+    path = folder / "checkpoint" / CHECKPOINT
+    if path.is_file():
+        return load_checkpoint_record(path)
+    data = folder / "data" / "data.yaml"
+    return train(data, card, path.parent, start=card.start, epochs=card.epochs_for(frames))
+
+
+def _exported(checkpoint: Checkpoint, card: Card, folder: Path) -> Artifact:
+    path = folder / "fp32.onnx"
+    if sidecar_of(path).is_file():
+        return load_artifact(path)
+    return export_onnx(checkpoint, card, checkpoint.names, path)
