@@ -104,7 +104,7 @@ def test_other_classes_are_refused(tmp_path: Path, names: tuple[str, ...], words
 
 def test_a_quantized_file_is_refused(tmp_path: Path) -> None:
     """INT8 is made from float32."""
-    with pytest.raises(BadInput, match="quantized already"):
+    with pytest.raises(BadInput, match="computes in INT8 already"):
         open_detector(save(tmp_path, quantized_detector()), NAMES)
 
 

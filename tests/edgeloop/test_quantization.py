@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edgeloop.evaluation import coco_average_precision
+from edgeloop.coco import coco_average_precision
 from edgeloop.matching import match
 from edgeloop.measures import Interval
 from edgeloop.quantization import (
