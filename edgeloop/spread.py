@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections import deque
@@ -44,4 +45,4 @@ def _pool(cores: int, items: int) -> Executor:
     if items < WORTH_PROCESSES:
         return ThreadPoolExecutor(cores)
     context = multiprocessing.get_context("spawn")  # a fork would copy the locks of other threads as they are
-    return ProcessPoolExecutor(cores, mp_context=context)
+    return ProcessPoolExecutor(cores, mp_context=context, initializer=gc.freeze)  # what was imported is no garbage

@@ -111,20 +111,22 @@ def inspect(path: Path) -> ImageFacts | Finding:
     return inspect_content(path, content)
 
 
-def inspect_content(path: Path, content: bytes) -> ImageFacts | Finding:
+def inspect_content(path: Path | str, content: bytes) -> ImageFacts | Finding:
     """The same for bytes at hand; `path` names them in a finding."""
     size = header_size(content)
     if size is None:
-        return error("unreadable-image", path, f"{len(content)} bytes that are no JPEG, PNG, BMP, WebP or TIFF")
+        return error("unreadable-image", Path(path), f"{len(content)} bytes that are no JPEG, PNG, BMP, WebP or TIFF")
     if size[0] * size[1] > MAXIMUM_PIXELS:
         return error(
-            "oversized-image", path, f"{size[0]} × {size[1]} pixels, at most {MAXIMUM_PIXELS / 1e6:.0f} megapixels"
+            "oversized-image",
+            Path(path),
+            f"{size[0]} × {size[1]} pixels, at most {MAXIMUM_PIXELS / 1e6:.0f} megapixels",
         )
     if is_jpeg(content) and not _has_end(content):
-        return error("unreadable-image", path, "truncated JPEG: the end-of-image marker is missing")
+        return error("unreadable-image", Path(path), "truncated JPEG: the end-of-image marker is missing")
     grey = _decoded_grey(content, min(size))
     if grey is None:
-        return error("unreadable-image", path, "truncated or corrupt: it does not decode")
+        return error("unreadable-image", Path(path), "truncated or corrupt: it does not decode")
     width, height = size if is_jpeg(content) else (grey.shape[1], grey.shape[0])
     return ImageFacts(hashlib.sha256(content).hexdigest(), width, height, perceptual_hash(grey), look(grey))
 

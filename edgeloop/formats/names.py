@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,17 +13,17 @@ UNKNOWN_CAMERA = "unknown"
 _STAMPED = re.compile(r"(?P<camera>.+)_(?P<time>\d{8}T\d{6}(?:\.\d{1,6})?)Z", re.DOTALL)
 
 
-def camera_and_time(path: Path, modified_ns: int | None = None) -> tuple[str, datetime]:
+def camera_and_time(path: Path | str, modified_ns: int | None = None) -> tuple[str, datetime]:
     r"""Which camera took a frame and when, UTC.
 
     A name that does not carry both gives the camera "unknown" and the file's modification time, to the millisecond.
     `modified_ns` is that time where somebody has asked already. `cam1_20260301T081500.250Z.jpg`
     gives `("cam1", 2026-03-01 08:15:00.250 UTC)`. Bytes of a name that are no UTF-8 become `\xff` in the camera's.
     """
-    found = _STAMPED.fullmatch(path.stem)
+    found = _STAMPED.fullmatch(os.path.splitext(os.path.basename(path))[0])  # noqa: PTH119, PTH122  # a Path costs more
     time = _parse(found["time"]) if found else None
     if found is None or time is None:
-        return UNKNOWN_CAMERA, modified(path) if modified_ns is None else _moment(modified_ns)
+        return UNKNOWN_CAMERA, modified(Path(path)) if modified_ns is None else _moment(modified_ns)
     return utf8(found["camera"]), time
 
 
