@@ -187,9 +187,11 @@ def _sides(source: str, work: Path) -> Iterator[_Side]:
     yield _Side(f"{source.rstrip('/')}/{SPOOL}")
     for path in sorted(files.glob(f"{root}/{SEGMENTS}/*.arrow")):
         copy = work / Path(path).name
-        copy.write_bytes(files.cat_file(path))
         try:
+            copy.write_bytes(files.cat_file(path))
             segment_to_parquet(copy, work / SPOOL)
+        except FileNotFoundError:  # the device has just made Parquet of it, which is in its spool
+            continue
         except NO_LOG:  # the device will put it aside as well
             continue
     yield _Side(str(work / SPOOL))
