@@ -14,6 +14,7 @@ from edgeloop.card import DeviceProfile, GateCard, ThresholdCard
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision, Latency, ThresholdReport
+from models.half import halve
 from tasks.evaluate import evaluate
 from tasks.gate import Terms, choose, gate
 from tasks.thresholds import thresholds
@@ -145,6 +146,22 @@ def test_a_changed_file_is_refused(artifact: Artifact, audits: tuple[AuditSet, .
     artifact.path.write_bytes(artifact.path.read_bytes() + b"\0")
     with pytest.raises(BadInput, match="Export it again"):
         evaluate.fn(artifact, audits, PROFILE, tmp_path / "out")
+
+
+def test_a_third_precision_is_chosen_where_it_is_fastest(
+    artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+) -> None:
+    """FP16 that sees the same and was measured faster is what ships; not measured on the sets it does not."""
+    out, terms = tmp_path / "out", Terms(audits=audits, profile=PROFILE, card=GateCard())
+    frames = sorted((audits[0].folder / "images").iterdir())
+    fp16 = halve(artifact, frames, tmp_path / "model" / "half.onnx")
+    before = candidate(artifact, audits, out)
+    faster = benchmark(fp16).model_copy(update={"total": Latency(p50=0.5, p90=1, p99=1, maximum=1)})
+    timed = before.model_copy(update={"benchmarks": (*before.benchmarks, faster)})
+    assert choose.fn(timed, terms, (fp16,)).artifact.id == artifact.id
+    seen = evaluate.fn(fp16, audits, PROFILE, out)
+    measured = timed.model_copy(update={"evaluations": (*timed.evaluations, *seen)})
+    assert choose.fn(measured, terms, (fp16,)).artifact.id == fp16.id
 
 
 def test_the_precision_is_chosen_by_measurement(
