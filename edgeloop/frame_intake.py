@@ -27,7 +27,7 @@ from edgeloop.near_duplicates import clusters, pairs_between
 from edgeloop.progress import bar
 from edgeloop.record import Record
 from edgeloop.spread import CHUNK, spread
-from edgeloop.store import FrameStore, said_plainly
+from edgeloop.store import FrameStore, Put, said_plainly
 
 BATCH = 4096  # frames between two catalogue files; what a killed run does again
 
@@ -194,8 +194,8 @@ def _opened(url: str) -> FrameStore:
 
 def _take(url: str, source: str, paths: list[str]) -> Taken:
     """Inspect and store one chunk."""
-    store = _opened(url)
-    found = [_take_one(store, source, path) for path in paths]
+    with _opened(url).together() as put:
+        found = [_take_one(put, source, path) for path in paths]
     taken = [row for row in found if isinstance(row, dict)]
     rows = pa.table({name: [row[name] for row in taken] for name in TAKEN_SCHEMA.names}, TAKEN_SCHEMA)
     buffer = pa.BufferOutputStream()
@@ -213,7 +213,7 @@ def _inspected(rows: pa.Table) -> pa.Table:
     )
 
 
-def _take_one(store: FrameStore, source: str, name: str) -> Row | Finding:
+def _take_one(put: Put, source: str, name: str) -> Row | Finding:
     try:
         stamp = stamp_of(name)
         if stamp[0] > MAXIMUM_BYTES:
@@ -227,7 +227,7 @@ def _take_one(store: FrameStore, source: str, name: str) -> Row | Finding:
     if isinstance(facts, Finding):
         return facts.model_copy(update={"severity": "warning"})
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
-    store.put_unsynced(facts.frame_id, suffix, content)
+    put(facts.frame_id, suffix, content)
     camera, time = camera_and_time(name, stamp[1])
     row = row_of(facts, stamp[0], suffix)
     row.update(

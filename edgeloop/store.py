@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from edgeloop.frame_catalogue import FrameCatalogue
 
 CLIENTS = frozenset({"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google"})  # whose errors are no OSError
 FRAMES, LOG, FLAGS = "frames", "log", "flags"  # what a store holds
+TOGETHER = 32 << 20  # bytes that wait to be sent in one go
+Put = Callable[[str, str, bytes], None]
 
 
 class FrameStore:
@@ -79,6 +81,27 @@ class FrameStore:
             self._files.pipe_file(key, content)
         elif not _holds(key, content):
             _write_unsynced(key, content)
+
+    @contextmanager
+    def together(self) -> Iterator[Put]:
+        """Give a `put_unsynced` for many frames; all are stored when the context is left.
+
+        An object store gets them many at a time: one after the other, each waits for the answer to the one before.
+        """
+        if self._is_local:
+            yield self.put_unsynced
+            return
+        waiting: dict[str, bytes] = {}
+
+        def put(frame_id: str, suffix: str, content: bytes) -> None:
+            waiting[f"{self._root}/{frame_key(frame_id, suffix)}"] = content
+            if sum(map(len, waiting.values())) >= TOGETHER:
+                self._files.pipe(waiting)
+                waiting.clear()
+
+        yield put
+        if waiting:
+            self._files.pipe(waiting)
 
     def sync(self) -> None:
         """Bring everything that was put to the disk; object stores have done so."""

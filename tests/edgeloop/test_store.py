@@ -53,3 +53,18 @@ def test_what_came_meanwhile_is_found_where_nobody_looked_yet(tmp_path: Path) ->
     assert "ab" * 8 not in store
     FrameStore(str(tmp_path)).put("cd" * 8, ".png", b"later")
     assert store.get("cd" * 8) == b"later"
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_frames_that_go_together_are_all_there(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are stored when the context is left, and no more than a bounded number of bytes waits before."""
+    url = str(tmp_path) if kind == "folder" else f"memory://{tmp_path.name}"
+    monkeypatch.setattr("edgeloop.store.TOGETHER", 250)
+    contents = {f"{number:02x}" * 8: bytes([number]) * 100 for number in range(7)}
+    with FrameStore(url).together() as put:
+        for name, content in list(contents.items())[:5]:
+            put(name, ".jpg", content)
+        assert sum(name in FrameStore(url) for name in contents) >= 3
+        for name, content in list(contents.items())[5:]:
+            put(name, ".jpg", content)
+    assert {name: FrameStore(url).get(name) for name in contents} == contents

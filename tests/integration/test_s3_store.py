@@ -32,8 +32,8 @@ DATES = ("2026-03-01", "2026-03-02")
 # Small batches, so that a run of a few hundred frames has a middle to be killed in.
 REGISTER = """
 import pathlib, sys
-from edgeloop import frame_intake
-frame_intake.BATCH = 16
+from edgeloop import frame_intake, spread
+frame_intake.BATCH = spread.CHUNK = 16
 frame_intake.register(pathlib.Path(sys.argv[1]), sys.argv[2])
 """
 
