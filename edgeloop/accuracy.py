@@ -16,7 +16,7 @@ import numpy as np
 
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
-from edgeloop.bootstrap import Doubles, Weights, average_precision, frame_weights, known_interval, mean_over_classes
+from edgeloop.bootstrap import Doubles, Weights, average_precision, frame_weights, known_interval, mean_of_judged
 from edgeloop.boxes import Detections
 from edgeloop.calibration_error import calibration, class_errors, relative_boxes
 from edgeloop.card import EvaluationCard
@@ -145,8 +145,8 @@ class Marked:
     def measured(self) -> dict[str, Doubles]:
         """What is stated of the whole set, each (1 + B,)."""
         return {
-            "map50": mean_over_classes(self.precisions[:, :, 0]),
-            "map50_95": mean_over_classes(self.precisions.mean(axis=2)),
+            "map50": mean_of_judged(self.precisions[:, :, 0]),
+            "map50_95": mean_of_judged(self.precisions.mean(axis=2)),
             "false_positives_per_1000_frames": self.totals.false_per_1000(),
             "missed_per_1000_frames": self.totals.missed_per_1000(),
         }
@@ -229,8 +229,8 @@ def _part(marked: Marked, matches: Matches, weights: Weights, **about: str) -> P
     precisions = average_precision(matches, weights, EVERY_LIMIT)
     found = totals(matches, marked.thresholds, weights)
     measured = {
-        "map50": mean_over_classes(precisions[:, :, 0]),
-        "map50_95": mean_over_classes(precisions.mean(axis=2)),
+        "map50": mean_of_judged(precisions[:, :, 0]),
+        "map50_95": mean_of_judged(precisions.mean(axis=2)),
         "recall": found.recall(),
         "false_positives_per_1000_frames": found.false_per_1000(),
     }

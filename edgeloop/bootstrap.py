@@ -125,6 +125,15 @@ def mean_over_classes(values: Doubles) -> Doubles:
     return mean
 
 
+def mean_of_judged(values: Doubles) -> Doubles:
+    """The mean over classes of the set as it is and of each resample, (1 + B,) of (1 + B, C).
+
+    A class that a resample lost keeps its value on the whole set. Left out, a rare class that is found badly would
+    raise the mean wherever it is not drawn, and the interval would reach far above anything that was measured.
+    """
+    return mean_over_classes(np.where(np.isnan(values), values[:1], values))
+
+
 def difference(challenger: Doubles, champion: Doubles) -> Doubles:
     """What the challenger gains, absolute."""
     return challenger - champion

@@ -21,7 +21,7 @@ from pydantic import Field
 from edgeloop.accuracy import resampled, scored_names
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
-from edgeloop.bootstrap import Doubles, Weights, average_precision, known_interval, mean_over_classes
+from edgeloop.bootstrap import Doubles, Weights, average_precision, known_interval, mean_of_judged
 from edgeloop.boxes import Detections
 from edgeloop.card import EvaluationCard
 from edgeloop.corruptions import CORRUPTIONS, SEVERITIES, SUITE, Corruption, Source, corrupt, move_labels
@@ -168,8 +168,8 @@ def _measure(trial: Trial, seen: list[Detections], weights: Weights) -> Mapping[
     precisions = average_precision(matches, weights, range(len(IOU_LIMITS)))
     found = totals(matches, [known.get(name, 1.1) for name in names], weights)
     return {
-        "map50": mean_over_classes(precisions[:, :, 0]),
-        "map50_95": mean_over_classes(precisions.mean(axis=2)),
+        "map50": mean_of_judged(precisions[:, :, 0]),
+        "map50_95": mean_of_judged(precisions.mean(axis=2)),
         "recall": found.recall(),
         "false_positives_per_1000_frames": found.false_per_1000(),
     }

@@ -12,6 +12,7 @@ from edgeloop.bootstrap import (
     frame_weights,
     interval,
     mean_average_precision,
+    mean_of_judged,
     paired_interval,
     relative_loss,
 )
@@ -121,3 +122,10 @@ def test_no_frames_are_refused() -> None:
     """An interval needs frames to draw."""
     with pytest.raises(BadInput, match="frames to resample"):
         frame_weights(0, 10, seed=0)
+
+
+def test_a_lost_class_does_not_raise_the_mean() -> None:
+    """A class that is never found pulls the mean down in every resample, also where it was not drawn."""
+    nan = np.nan
+    values = np.array([[0.8, 0.0, nan], [0.9, nan, nan], [0.7, 0.0, nan]])
+    assert mean_of_judged(values).tolist() == pytest.approx([0.4, 0.45, 0.35])
