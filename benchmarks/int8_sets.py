@@ -1,6 +1,6 @@
 """The sets that `int8_recipes` measures on: three sides each, and a detector trained on the first of them.
 
-train: what is trained on and calibrated with. val: what recipes are chosen on. audit: what is scored, seen once.
+train: what is trained on and calibrated with. val: what recipes are chosen on. test: what is scored, seen once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from edgeloop.formats import yolo
 from edgeloop.formats.detect import read
 from edgeloop.frames import LabelledFrame, Split
 from edgeloop.sample import SIZES, generate
-from edgeloop.splits import Shares, group_of, side_of
+from edgeloop.shares import Shares
+from edgeloop.splits import group_of, side_of
 from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record
 from models.ultralytics_door import export_onnx, train
 
@@ -64,11 +65,11 @@ def prepare(name: str, source: Path | None, start: Path | None, work: Path) -> M
     if name != "sample":
         card = card.model_copy(update={"start": start})
     frames, names = _sample(work) if source is None else _real(source)
-    sides = {side: _side(frames, side) for side in ("train", "val", "audit")}
+    sides = {side: _side(frames, side) for side in ("train", "val", "test")}
     folder = work / _digest(card, frames)
     _lay_out(folder / "data", (*sides["train"], *sides["val"]), names)
     checkpoint = _trained(card, folder, len(sides["train"]))
-    choosing, scoring = (AuditFrames(f"{name}-{side}", names, sides[side]) for side in ("val", "audit"))
+    choosing, scoring = (AuditFrames(f"{name}-{side}", names, sides[side]) for side in ("val", "test"))
     return MeasuredSet(name, card, _exported(checkpoint, card, folder), checkpoint, sides["train"], choosing, scoring)
 
 
@@ -79,19 +80,19 @@ def _sample(work: Path) -> tuple[list[LabelledFrame], tuple[str, ...]]:
         with atomic_directory(folder) as made:
             generate(made, SAMPLE, seed=0)
     labelled, audit = (read(folder / part) for part in ("labelled", "audit-clean"))
-    return [*labelled.frames, *(replace(frame, split="audit") for frame in audit.frames)], labelled.names
+    return [*labelled.frames, *(replace(frame, split="test") for frame in audit.frames)], labelled.names
 
 
 def _real(source: Path) -> tuple[list[LabelledFrame], tuple[str, ...]]:
     """A set with its own three sides; one with two keeps its second for scoring and divides the first by a hash."""
     report = read(source)
-    if any(frame.split == "audit" for frame in report.frames):
+    if any(frame.split == "test" for frame in report.frames):
         return list(report.frames), report.names
     return [replace(frame, split=_third(frame)) for frame in report.frames], report.names
 
 
 def _third(frame: LabelledFrame) -> Split:
-    return "audit" if frame.split == "val" else side_of(group_of(frame), HELD_OUT)
+    return "test" if frame.split == "val" else side_of(group_of(frame), HELD_OUT)
 
 
 def _side(frames: Iterable[LabelledFrame], side: str) -> tuple[LabelledFrame, ...]:

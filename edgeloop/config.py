@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from edgeloop.errors import BadInput
 from edgeloop.record import explain
+from edgeloop.shares import DEFAULT_SHARES, Shares
 
 CONFIG_NAME = "config.yaml"
 
@@ -82,6 +83,7 @@ class Config(BaseSettings):
     store: str = "var/store"  # any fsspec URL: frames and the inference log
     dvc_remote: str = "var/dvc-remote"  # any DVC remote URL
     commit_pointer: bool = True  # in a git checkout, data.dvc is committed with each version
+    shares: Shares = DEFAULT_SHARES  # of the groups that nothing else gives a side
     inbox: Path = Path("var/inbox")  # labelled sets and folders of production frames that the ingest flow takes in
     audits: tuple[Path, ...] = ()  # frozen labelled sets at production prevalence that every gate re-scores
     card: Path = Path("models/cards/sample.yaml")

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from edgeloop.data_folder import writing
 from edgeloop.errors import BadInput
@@ -47,6 +47,13 @@ class DatasetVersion(Record):
     state: str = ""
     cameras: dict[str, dict[Split, int]] = Field(default_factory=dict)
     sources: dict[str, dict[Split, int]] = Field(default_factory=dict)
+
+    @field_validator("frames", "boxes")
+    @classmethod
+    def _has_every_side(cls, sides: dict[Split, Any], info: ValidationInfo) -> dict[Split, Any]:
+        """A record of an older edgeloop does not name the test side."""
+        empty = 0 if info.field_name == "frames" else dict.fromkeys(info.data["names"], 0)
+        return {side: sides.get(side, empty) for side in SPLITS}
 
     @property
     def data_yaml(self) -> Path:

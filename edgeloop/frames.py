@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-Split = Literal["train", "val", "audit"]
+Split = Literal["train", "val", "test", "audit"]
 Named = Literal["content", "device"]
-SPLITS: tuple[Split, ...] = ("train", "val", "audit")
+SPLITS: tuple[Split, ...] = ("train", "val", "test", "audit")
+HELD_OUT: frozenset[Split | None] = frozenset(["test", "audit"])  # never trained or calibrated on
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is held out: audit frames judge, so nothing is ever trained or calibrated on them or on pictures like them.
+"""What is held out: test and audit frames judge, so nothing is trained or calibrated on them or on pictures like them.
 
 Everything that learns from images asks here first: the trainer's staged copy (`models.staging`) and the calibration of
 INT8 (`models.quantize`, `tasks.quantize`). Thresholds are another matter: they are tuned on the tuning half of an audit
@@ -15,6 +15,7 @@ from edgeloop.errors import BadInput
 from edgeloop.formats.assemble import images_below
 from edgeloop.formats.findings import printable
 from edgeloop.formats.images import ImageFacts, inspect_all, measure_all
+from edgeloop.frames import HELD_OUT
 from edgeloop.manifest import Row, has_manifest, read_manifest
 from edgeloop.near_duplicates import pairs_between
 
@@ -33,13 +34,13 @@ class HeldOut:
 
     @classmethod
     def of(cls, data: Path | None, audits: Iterable[Path] = ()) -> HeldOut:
-        """The audit side of a data set, and every frame of further audit sets.
+        """The test and audit sides of a data set, and every frame of further audit sets.
 
         Args:
-            data: a data set or a snapshot; one without a manifest has no audit side.
+            data: a data set or a snapshot; one without a manifest holds nothing out.
             audits: folders of images.
         """
-        rows = [row for row in _rows(data) if row.split == "audit"] if data else []
+        rows = [row for row in _rows(data) if row.split in HELD_OUT] if data else []
         images = {row.sha256[:16]: Path(data or "", row.file) for row in rows}
         for folder in audits:
             files = list(images_below(folder))
@@ -62,7 +63,7 @@ class HeldOut:
         """
         listed = _listed(images)
         for image, row in listed.items():
-            if row.split == "audit" or row.sha256[:16] in self.images:
+            if row.split in HELD_OUT or row.sha256[:16] in self.images:
                 raise _refusal(image, row.frame_id, use)
         strangers = [image for image in images if image not in listed]
         if self.images and strangers:
@@ -92,7 +93,7 @@ class HeldOut:
 def _refusal(image: Path, frame_id: str, use: str, how: str = "is") -> BadInput:
     return BadInput(
         f"{printable(image)} {how} the held-out frame {frame_id} and would be {use}; expected only frames that nothing "
-        f"is judged by. Take it out, or name a set without audit frames."
+        f"is judged by. Take it out, or name a set without test and audit frames."
     )
 
 

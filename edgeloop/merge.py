@@ -18,6 +18,7 @@ from edgeloop.frames import Frame, Label, LabelledFrame
 from edgeloop.manifest import SCHEMA_VERSION, PastLabel, Row, has_manifest, read_manifest, read_marks, state_of
 from edgeloop.placement import place, refuse_rule
 from edgeloop.record import Record
+from edgeloop.shares import DEFAULT_SHARES, Shares
 from edgeloop.splits import GroupRule, is_drawn
 from edgeloop.upgrade import looks_of, upgraded
 
@@ -64,6 +65,8 @@ def merge(
     frames: Sequence[LabelledFrame],
     names: Sequence[str],
     rule: GroupRule | None = None,
+    shares: Shares = DEFAULT_SHARES,
+    *,
     dry_run: bool = False,
 ) -> MergeReport:
     """Add frames to the live data set and update the labels of those that are there.
@@ -77,6 +80,7 @@ def merge(
         frames: with class ids that index `names`.
         names: their class names; matched by name with those of the data set.
         rule: what belongs together, from now on; None keeps the data set's own rule.
+        shares: of new groups that nothing else gives a side.
         dry_run: say what would change, and change nothing.
 
     Raises:
@@ -88,7 +92,7 @@ def merge(
         distinct, copies = join_copies(renumber(frames, names, current.heading.names))
         if rule is not None:
             refuse_rule(distinct, [_placed(row) for row in current.rows.values()], rule)
-        changes, report = _plan(distinct, current)
+        changes, report = _plan(distinct, current, shares)
         if not dry_run and (changes or current.old):
             write_state(data, current.rows, changes, current.heading)
         return report.model_copy(update={"duplicates": len(copies), "state": state_of(data)})
@@ -129,10 +133,10 @@ def _fresh(frames: Sequence[LabelledFrame], rows: dict[str, Row]) -> list[Labell
     return [frame for frame in frames if frame.frame.frame_id not in rows]
 
 
-def _plan(frames: Sequence[LabelledFrame], current: _Current) -> tuple[list[Change], MergeReport]:
+def _plan(frames: Sequence[LabelledFrame], current: _Current, shares: Shares) -> tuple[list[Change], MergeReport]:
     rows, rule = current.rows, GroupRule.parse(current.heading.split_by)
     fresh = _seen(_fresh(frames, rows))
-    placement = place(fresh, [_placed(row) for row in rows.values()], rule)
+    placement = place(fresh, [_placed(row) for row in rows.values()], rule, shares)
     taken = {frame.frame.frame_id: frame for frame in fresh if frame.frame.frame_id in placement.placed}
     changes = [_addition(frame, placement.placed[frame_id]) for frame_id, frame in taken.items()]
     stayed = [name for name, frame in taken.items() if asked(frame, rule) not in (None, placement.placed[name].side)]

@@ -17,13 +17,14 @@ from edgeloop.evaluation import evaluate, open_for
 from edgeloop.foreign import open_detector, refuse_checkpoint
 from edgeloop.formats import read
 from edgeloop.formats.findings import printable
+from edgeloop.frames import Split
 from edgeloop.measures import EvaluationReport
 from edgeloop.output import say
 from edgeloop.prevalence import weighted
 from edgeloop.record import Record
 from edgeloop.robustness import RobustnessReport, RobustnessSettings, Trial, robustness
 
-Side = Literal["auto", "train", "val", "audit", "all"]
+Side = Literal["auto", "train", "val", "test", "audit", "all"]
 SIDES: tuple[Side, ...] = get_args(Side)
 
 
@@ -50,7 +51,8 @@ def open_side(folder: Path, side: str, weights: Path | None) -> tuple[AuditFrame
 
     Args:
         folder: a labelled set in any layout that `edgeloop.formats` reads.
-        side: "auto" takes the audit side, else the validation side, else, in a set that names no sides, everything.
+        side: "auto" takes the audit side, else the test side, else the validation side, else, in a set that names no
+            sides, everything.
         weights: a table of what each frame stands for (edgeloop.prevalence).
 
     Raises:
@@ -71,10 +73,11 @@ def open_side(folder: Path, side: str, weights: Path | None) -> tuple[AuditFrame
     return (weighted(audit, weights) if weights else audit), taken
 
 
-def _side(asked: Side, there: set[Literal["train", "val", "audit"] | None]) -> Side:
+def _side(asked: Side, there: set[Split | None]) -> Side:
     if asked != "auto":
         return asked
-    return "audit" if "audit" in there else "val" if "val" in there else "all"
+    order: tuple[Split, ...] = ("audit", "test", "val")
+    return next((side for side in order if side in there), "all")
 
 
 def evaluate_own(

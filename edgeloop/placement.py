@@ -19,10 +19,11 @@ from edgeloop.belonging import Belonging, Placed, asked, is_ruled, sides_of_grou
 from edgeloop.errors import BadInput
 from edgeloop.formats.findings import printable
 from edgeloop.frames import LabelledFrame, Split
-from edgeloop.splits import DEFAULT_SHARES, NO_RULE, GroupRule, Shares, is_drawn, side_of
+from edgeloop.shares import DEFAULT_SHARES, Shares
+from edgeloop.splits import NO_RULE, GroupRule, is_drawn, side_of
 from edgeloop.strata import OpenGroup, balance
 
-STRICTNESS: tuple[Split, ...] = ("train", "val", "audit")  # of equally many, the side that is learned from less
+STRICTNESS: tuple[Split, ...] = ("train", "val", "test", "audit")  # of equally many, the side that is learned from less
 
 
 @dataclass(frozen=True)

@@ -7,32 +7,16 @@ import re
 from datetime import datetime, timezone
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from edgeloop.errors import BadInput
 from edgeloop.formats.names import UNKNOWN_CAMERA
 from edgeloop.frames import LabelledFrame, Split
 from edgeloop.record import Record
+from edgeloop.shares import DEFAULT_SHARES, Shares
 
 CLIP_GAP_SECONDS = 10.0  # a belt or a car shows another scene by then; name another with clip:SECONDS
 DRAWN = "queue:audit"  # source of frames that were drawn at random from production
-
-
-class Shares(Record):
-    """Shares of the groups that have no side yet. The audit side is drawn from production, so it gets none here."""
-
-    train: float = Field(default=0.8, ge=0, le=1)
-    val: float = Field(default=0.2, ge=0, le=1)
-    audit: float = Field(default=0.0, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _sum_to_one(self) -> Shares:
-        if abs(self.train + self.val + self.audit - 1) > 1e-9:
-            raise ValueError("expected shares that add up to 1")
-        return self
-
-
-DEFAULT_SHARES = Shares()
 
 
 class GroupRule(Record):
@@ -129,6 +113,6 @@ def position(group: str) -> float:
 def side_of(group: str, shares: Shares = DEFAULT_SHARES) -> Split:
     """The side that the hash gives a group."""
     at = position(group)
-    if at < shares.audit:
-        return "audit"
-    return "val" if at < shares.audit + shares.val else "train"
+    if at < shares.val:
+        return "val"
+    return "test" if at < shares.val + shares.test else "train"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeloop.frames import Split
-from edgeloop.splits import Shares, position
+from edgeloop.shares import Shares
+from edgeloop.splits import position
 
 MINIMUM_GROUPS = 3  # with two, half of what there is to learn from would go to the validation side
 ANYTHING = -1  # the class that every frame shows: a data set needs something to learn from, and something beside it
@@ -54,7 +55,7 @@ def balance(
         side: Counter(one for classes in settled.get(side, ()) for one in (ANYTHING, *classes)) for side in OTHER
     }
     for group in groups:
-        if group.side != "audit":
+        if group.side in counts:
             counts[group.side].update((ANYTHING, *group.classes))
     totals = counts["train"] + counts["val"]
     for wanted in sorted(totals, key=lambda one: (totals[one], one)):

@@ -14,7 +14,9 @@ app = typer.Typer()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="An ONNX detector; edgeloop's record beside it is not needed.")],
     data: Annotated[Path, typer.Option(help="A labelled set: YOLO, Pascal VOC or COCO.")],
-    side: Annotated[str, typer.Option(help="train, val, audit or all; auto: audit, else val, else all.")] = "auto",
+    side: Annotated[
+        str, typer.Option(help="train, val, test, audit, all, or auto: the first there is of audit, test, val.")
+    ] = "auto",
     weights: Annotated[
         Path | None,
         typer.Option(help="CSV of what each frame stands for: frame,weight or frame,stratum,population."),

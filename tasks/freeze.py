@@ -10,6 +10,7 @@ from edgeloop.card import Card, DeviceProfile
 from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import BadInput
+from edgeloop.output import say
 from edgeloop.terms import Terms
 from tasks.stage import stage
 
@@ -21,7 +22,8 @@ def freeze_terms(
     """Freeze what candidates are judged by: audit sets, target and limits.
 
     Args:
-        version: its own audit side is one of the sets when it has frames and `audits` is None.
+        version: its own audit side is one of the sets when it has frames and `audits` is None; its test side is the
+            set where there is no other.
         card: its gate's limits.
         profile: the target.
         config: names further audit sets.
@@ -34,9 +36,12 @@ def freeze_terms(
     sets = [freeze(Path(folder).name, config.path(folder)) for folder in folders]
     if audits is None and version.frames["audit"]:
         sets.append(freeze("audit", version.root, "audit"))
+    if not sets and version.frames["test"]:
+        say("warning: judged by the test side, which nobody drew from production: its rates are not production's.")
+        sets.append(freeze("test", version.root, "test"))
     if not sets:
         raise BadInput(
-            "There is nothing to judge by: expected audit frames in the data set or folders under `audits:` in "
+            "There is nothing to judge by: expected audit or test frames in the data set or folders under `audits:` in "
             "config.yaml. Label a random draw of production frames first."
         )
     return Terms(audits=tuple(sets), profile=profile, card=card.gate)

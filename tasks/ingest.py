@@ -42,7 +42,7 @@ def ingest(arrival: Arrival, config: Config, settings: IngestSettings | None = N
     cache = None if asked.dry_run else InspectionCache(config.workspace.inspections, place)
     names = load_names(data) if has_manifest(data) else None
     found = read(place, arrival.layout or "auto", names, asked.fix, partial(inspect_files, cache=cache))
-    merged = merge(data, found.frames, found.names, rule, dry_run=asked.dry_run)
+    merged = merge(data, found.frames, found.names, rule, config.shares, dry_run=asked.dry_run)
     hashes = [frame.frame.perceptual_hash for frame in found.frames if frame.frame.perceptual_hash is not None]
     report = IngestReport(
         source=arrival.source,
@@ -126,6 +126,6 @@ def ingest_labels(pulled: PullReport, config: Config) -> MergeReport:
         BadInput: there is no data set yet, or another process is writing it.
     """
     data = config.workspace.data
-    merged = merge(data, pulled.frames, load_names(data))
+    merged = merge(data, pulled.frames, load_names(data), shares=config.shares)
     say(*(f"left out: {finding.path.name}: {finding.reason}" for finding in merged.left_out))
     return merged

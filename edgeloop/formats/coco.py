@@ -149,7 +149,7 @@ def write_set(folder: Path, frames: Iterable[LabelledFrame], names: Sequence[str
     sides: dict[str, dict[str, list[dict[str, object]]]] = {}
     copier = Copier()
     for frame in frames:
-        side = {"audit": "test", None: "all"}.get(frame.split, str(frame.split))
+        side: str = frame.split or "all"
         document = sides.setdefault(side, {"images": [], "annotations": []})
         image = copier.copy(frame.frame, folder / "images" / side)
         number, size = len(document["images"]) + 1, (frame.frame.width, frame.frame.height)

@@ -19,7 +19,7 @@ from edgeloop.formats.findings import Finding, printable, warning
 from edgeloop.frames import Label, LabelledFrame, Split
 
 SAME_OBJECT_IOU = 0.5
-STRICTEST: tuple[Split | None, ...] = ("audit", "val", "train", None)  # a frame on two sides stays on the first
+STRICTEST: tuple[Split | None, ...] = ("audit", "test", "val", "train", None)  # a frame on two sides stays on the first
 _ROWS = 256  # boxes compared with all others at a time
 
 

@@ -17,9 +17,9 @@ from edgeloop.frames import Split
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 CLASS_FILES = ("classes.txt", "obj.names")  # LabelImg and Label Studio; Darknet
 MAXIMUM_LIST_BYTES = 1000 * 1000  # of data.yaml or classes.txt
-# Folder names that say which side their frames are on. A test side is held out of training, which is what audit means.
+# Folder names that say which side their frames are on.
 SIDES: dict[str, Split] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "audit",
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
     "audit": "audit",
 }  # fmt: skip
 

@@ -198,7 +198,7 @@ def write_set(folder: Path, frames: Iterable[LabelledFrame], names: Sequence[str
         image = copier.copy(frame.frame, folder / "JPEGImages")
         write_text(folder / "Annotations" / f"{image.stem}.xml", annotation_text(frame, names, image.name))
         if frame.split:
-            sides.setdefault("test" if frame.split == "audit" else frame.split, []).append(image.stem)
+            sides.setdefault(frame.split, []).append(image.stem)
     for side, stems in sides.items():
         write_text(folder / "ImageSets" / "Main" / f"{side}.txt", "".join(f"{stem}\n" for stem in stems))
     return folder

@@ -19,7 +19,7 @@ from edgeloop.edge.frame import Image, decode_image
 from edgeloop.errors import BadInput
 from edgeloop.files import atomic_directory
 from edgeloop.formats.names import UNKNOWN_CAMERA, stamped_name
-from edgeloop.frames import LabelledFrame, Split
+from edgeloop.frames import HELD_OUT, LabelledFrame, Split
 from edgeloop.progress import bar
 from edgeloop.sample.scene import SCENE_FILE, SUBSETS, Scene, Subset, SubsetCount, SubsetWriter
 from edgeloop.sample.timetable import severity_at, time_at
@@ -98,7 +98,7 @@ def _deal(groups: Mapping[str, list[LabelledFrame]], shares: Mapping[K, float], 
         if len(frames) > min(shares.values()) * total:
             side = largest  # it would fill a small side alone
         else:
-            open_sides = [s for s in shares if s != "labelled" or any(f.split != "audit" for f in frames)]
+            open_sides = [s for s in shares if s != "labelled" or any(f.split not in HELD_OUT for f in frames)]
             side = min(open_sides, key=lambda side: (given[side] + len(frames) / 2) / shares[side])
         given[side] += len(frames)
         dealt[name] = side

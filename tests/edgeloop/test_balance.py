@@ -30,13 +30,13 @@ FRAMES = [
 def test_boxes_and_frames_are_counted_by_side_and_camera() -> None:
     """Two boxes on one frame are two boxes and one frame; a class and a camera without boxes stand there with 0."""
     scratch, dent, rust = class_balance(FRAMES, NAMES)
-    assert scratch.boxes == {"train": 2, "val": 0, "audit": 1}
-    assert scratch.frames == {"train": 1, "val": 0, "audit": 1}
+    assert scratch.boxes == {"train": 2, "val": 0, "test": 0, "audit": 1}
+    assert scratch.frames == {"train": 1, "val": 0, "test": 0, "audit": 1}
     assert scratch.cameras == {"cam1": 2, "cam2": 1}
     assert (dent.total, rust.total, rust.cameras) == (1, 0, {"cam1": 0, "cam2": 0})
     assert frames_by_camera(FRAMES) == {
-        "cam1": {"train": 1, "val": 0, "audit": 0},
-        "cam2": {"train": 1, "val": 1, "audit": 1},
+        "cam1": {"train": 1, "val": 0, "test": 0, "audit": 0},
+        "cam2": {"train": 1, "val": 1, "test": 0, "audit": 1},
     }
 
 

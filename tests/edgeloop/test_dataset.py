@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeloop.dataset import describe, load_labels, load_names, merge, state_of, writing
+from edgeloop.dataset import DatasetVersion, describe, load_labels, load_names, merge, state_of, writing
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.formats import read, yolo
@@ -105,11 +106,21 @@ def test_describe_counts(tmp_path: Path) -> None:
     came = [replace(f, split="train") for f in frames(tmp_path / "source", 3)]
     merge(tmp_path / "data", came, NAMES)
     version = describe(tmp_path / "data", "0" * 32)
-    assert version.frames == {"train": 3, "val": 0, "audit": 0}
+    assert version.frames == {"train": 3, "val": 0, "test": 0, "audit": 0}
     assert version.boxes["train"] == {"scratch": 3, "dent": 0}
     assert version.boxes["audit"] == {"scratch": 0, "dent": 0}
     assert version.data_yaml.is_file()
     assert version.state == state_of(tmp_path / "data")
+
+
+def test_a_version_of_before_has_an_empty_test_side(tmp_path: Path) -> None:
+    """A record that was written when there was no test side is read as one without test frames."""
+    merge(tmp_path / "data", frames(tmp_path / "source", 3), NAMES)
+    document = json.loads(describe(tmp_path / "data", "0" * 32).to_json())
+    del document["frames"]["test"], document["boxes"]["test"]
+    old = DatasetVersion.from_document(document, "version.json")
+    assert (old.frames["test"], old.boxes["test"]) == (0, {"scratch": 0, "dent": 0})
+    assert old == describe(tmp_path / "data", "0" * 32)
 
 
 def test_labels_update_and_corrections_outlast_imports(tmp_path: Path) -> None:
@@ -380,4 +391,4 @@ def test_neu_det_pair_is_on_one_side(shared: Path, tmp_path: Path) -> None:
     report = read(shared / "data/neu-det")
     merge(tmp_path / "data", report.frames, report.names)
     version = describe(tmp_path / "data", "0" * 32)
-    assert version.frames == {"train": 1439, "val": 360, "audit": 0}
+    assert version.frames == {"train": 1439, "val": 360, "test": 0, "audit": 0}

@@ -209,14 +209,14 @@ def test_detect(tmp_path: Path) -> None:
 
 
 def test_voc_reads_sides_and_names(tmp_path: Path) -> None:
-    """Names are those that occur, sorted; corners are taken as they stand; the test list is held out as audit."""
+    """Names are those that occur, sorted; corners are taken as they stand; the test list is the test side."""
     voc_set(tmp_path, voc_object("dent", 1, 2, 30, 40) + voc_object("crack", 5, 5, 10, 10))
     (tmp_path / "ImageSets/Main").mkdir(parents=True)
     (tmp_path / "ImageSets/Main/test.txt").write_text("a\n")
     (tmp_path / "ImageSets/Main/trainval.txt").write_text("a\n")
     report = read(tmp_path)
     assert report.names == ("crack", "dent")
-    assert report.frames[0].split == "audit"
+    assert report.frames[0].split == "test"
     assert report.frames[0].labels == (Label(1, (1.0, 2.0, 30.0, 40.0)), Label(0, (5.0, 5.0, 10.0, 10.0)))
 
 

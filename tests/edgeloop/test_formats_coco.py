@@ -53,7 +53,7 @@ LAYOUTS = {
     "COCO's own": ("annotations/instances_train2017.json", "train2017", "a.jpg", "train"),
     "images by side": ("annotations/instances_val2017.json", "images/val2017", "a.jpg", "val"),
     "CVAT": ("annotations/instances_default.json", "images/default", "a.jpg", None),
-    "one folder": ("annotations/instances_test.json", "images", "a.jpg", "audit"),
+    "one folder": ("annotations/instances_test.json", "images", "a.jpg", "test"),
     "Roboflow": ("valid/_annotations.coco.json", "valid", "a.jpg", "val"),
     "Roboflow, no sides": ("_annotations.coco.json", "", "a.jpg", None),
     "beside images": ("labels.json", "images", "a.jpg", None),

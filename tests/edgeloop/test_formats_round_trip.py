@@ -70,7 +70,7 @@ def sets(draw: st.DrawFn) -> tuple[list[Drawn], list[str]]:
     for _ in range(draw(st.integers(1, 3))):
         width, height = draw(st.integers(2, 90)), draw(st.integers(2, 90))
         labels = draw(labels_on(width, height, len(names)))
-        split = draw(st.sampled_from([None, "train", "val", "audit"]))
+        split = draw(st.sampled_from([None, "train", "val", "test", "audit"]))
         frames.append(Drawn(draw(FILE_NAMES | st.just(b"same")), width, height, labels, split))
     return frames, names
 

@@ -24,9 +24,9 @@ def picture(seed: int) -> np.ndarray:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data set with two audit frames and two train frames."""
-    report = read(write_set(tmp_path / "source", train=4, val=0).parent)
-    sides = ("audit", "audit", "train", "train")
+    """A data set with two audit frames, a test frame and two train frames."""
+    report = read(write_set(tmp_path / "source", train=5, val=0).parent)
+    sides = ("audit", "audit", "test", "train", "train")
     merge(tmp_path / "data", [replace(f, split=s) for f, s in zip(report.frames, sides, strict=True)], report.names)
     return tmp_path / "data"
 
@@ -35,17 +35,19 @@ def on(data: Path, side: str) -> list[Path]:
     return [data / row.file for row in read_manifest(data) if row.split == side]
 
 
-def test_a_data_set_knows_its_own_audit_side(data: Path) -> None:
-    """Without anything being named, an image that a manifest calls audit is refused; train images are not."""
+@pytest.mark.parametrize("side", ["audit", "test"])
+def test_a_data_set_knows_what_it_judges_by(data: Path, side: str) -> None:
+    """Without anything being named, an image that a manifest holds out is refused; train images are not."""
     HeldOut().refuse(on(data, "train"), "trained on")
     with pytest.raises(BadInput, match=r"is the held-out frame [0-9a-f]{16} and would be calibrated on"):
-        HeldOut().refuse([*on(data, "train"), *on(data, "audit")], "calibrated on")
+        HeldOut().refuse([*on(data, "train"), *on(data, side)], "calibrated on")
 
 
-def test_content_is_known_wherever_it_lies(data: Path, tmp_path: Path) -> None:
-    """A copy of an audit frame under another name in another folder is refused by its content."""
+@pytest.mark.parametrize("side", ["audit", "test"])
+def test_content_is_known_wherever_it_lies(data: Path, tmp_path: Path, side: str) -> None:
+    """A copy of a held-out frame under another name in another folder is refused by its content."""
     copy = tmp_path / "elsewhere.jpg"
-    copy.write_bytes(on(data, "audit")[0].read_bytes())
+    copy.write_bytes(on(data, side)[0].read_bytes())
     with pytest.raises(BadInput, match=r"elsewhere\.jpg is the held-out frame"):
         HeldOut.of(data).refuse([copy], "trained on")
     HeldOut.of(data).refuse(on(data, "train"), "trained on")

@@ -17,6 +17,7 @@ from edgeloop.frames import Frame, Label, LabelledFrame, Split
 from edgeloop.labelling import Answer, QueueTask, Reply, settle
 from edgeloop.near_duplicates import NEAR
 from edgeloop.placement import place, refuse_rule
+from edgeloop.shares import Shares
 from edgeloop.splits import DRAWN, NO_RULE, GroupRule, is_drawn, side_of
 
 BEGIN = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -69,7 +70,7 @@ pictures = st.fixed_dictionaries(
         "look": looks,
         "camera": st.sampled_from(["line1", "line2", "unknown"]),
         "seconds": st.one_of(st.integers(0, 120), st.integers(0, 400_000)),
-        "split": st.sampled_from([None, None, "train", "val", "audit"]),
+        "split": st.sampled_from([None, None, "train", "val", "test", "audit"]),
         "source": st.sampled_from(["import", DRAWN]),
         "group": st.sampled_from(["", "", "g1", "g2"]),
         "classes": st.frozensets(st.integers(0, 3), max_size=2).map(tuple),
@@ -182,10 +183,26 @@ def test_a_draw_that_is_known_to_training_is_trained_on() -> None:
     assert sides([drawn("a", look=1)], known(frame("old", look=0), "train")) == {"a": "train"}
 
 
-def test_a_held_out_frame_that_leaks_is_left_out() -> None:
-    """A test frame of a source that looks like a train frame is not trained on either: nobody drew it to learn from."""
+def test_an_audit_frame_that_leaks_is_left_out() -> None:
+    """An audit frame of a source that looks like a train frame is not trained on either: it came to judge."""
     found = place([frame("a", look=1, split="audit")], [known(frame("old", look=0), "train")])
     assert "cannot be held out" in found.left_out["a"]
+
+
+def test_a_test_side_is_kept_and_neighbours_come_along() -> None:
+    """Test frames of a source judge. What looks like one judges too, unless more of its kind are learned from."""
+    assert sides([frame("a", look=0, split="test"), frame("b", look=1)]) == {"a": "test", "b": "test"}
+    assert sides([frame("a", look=0, split="test"), frame("b", look=1, split="train")]) == {"a": "test", "b": "test"}
+    assert sides([frame("a", look=1)], known(frame("old", look=0), "test")) == {"a": "test"}
+    assert sides([frame("a", look=1, split="test")], known(frame("old", look=0), "train")) == {"a": "train"}
+
+
+def test_a_test_share_is_drawn_by_groups() -> None:
+    """With a share of its own the test side gets whole groups."""
+    frames = [frame(f"{group}-{index}", group=str(group)) for group in range(60) for index in range(2)]
+    placed = place(frames, [], NO_RULE, Shares(train=0.6, val=0.2, test=0.2)).placed
+    assert {one.side for one in placed.values()} == {"train", "val", "test"}
+    assert all(placed[f"{group}-0"].side == placed[f"{group}-1"].side for group in range(60))
 
 
 def test_what_the_audit_stratum_brings_is_drawn() -> None:

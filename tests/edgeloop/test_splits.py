@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edgeloop.errors import BadInput
 from edgeloop.frames import Frame, LabelledFrame
-from edgeloop.splits import GroupRule, Shares, position, side_of
+from edgeloop.shares import Shares
+from edgeloop.splits import GroupRule, position, side_of
 from edgeloop.strata import ANYTHING, MINIMUM_GROUPS, OpenGroup, balance
 
 NIGHT = datetime(2026, 3, 1, 23, 30, tzinfo=timezone.utc)
@@ -64,10 +65,17 @@ def test_no_rule_is_bad_input(text: str, said: str) -> None:
 
 def test_shares_are_met() -> None:
     """Over many groups the sides come near their shares."""
-    shares = Shares(train=0.7, val=0.2, audit=0.1)
+    shares = Shares(train=0.7, val=0.2, test=0.1)
     sides = [side_of(str(number), shares) for number in range(5000)]
     assert abs(sides.count("val") / 5000 - 0.2) < 0.02
-    assert abs(sides.count("audit") / 5000 - 0.1) < 0.02
+    assert abs(sides.count("test") / 5000 - 0.1) < 0.02
+
+
+def test_a_test_share_takes_from_the_train_side() -> None:
+    """Groups that validated before do not judge, whoever asks for a test side later."""
+    before = [side_of(str(number)) for number in range(500)]
+    after = [side_of(str(number), Shares(train=0.7, val=0.2, test=0.1)) for number in range(500)]
+    assert {(was, now) for was, now in zip(before, after, strict=True) if was != now} == {("train", "test")}
 
 
 def test_shares_must_add_up() -> None:

@@ -130,7 +130,7 @@ def test_the_validation_side_is_taken(artifact: Artifact, data: Path, capsys: py
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--side", "left"), "expected a side of auto, train, val, audit, all"),
+        (("--side", "left"), "expected a side of auto, train, val, test, audit, all"),
         (("--severities", "1,9"), "expected severities such as 1,3,5"),
         (("--corruption", "rain"), "expected corruptions out of darker"),
         (("--critical", "violet"), "expected critical classes out of red, green, blue"),
