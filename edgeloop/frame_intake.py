@@ -8,7 +8,7 @@ writes again where it differs.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -18,17 +18,18 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from edgeloop.formats.findings import Finding, warning
-from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_content
+from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_contents
 from edgeloop.formats.names import camera_and_time
 from edgeloop.formats.paths import require_image_names
 from edgeloop.frame_catalogue import CATALOGUE_SCHEMA, Row
-from edgeloop.inspection import SCHEMA, InspectionCache, stamp_of
+from edgeloop.inspection import SCHEMA, InspectionCache, Stamp, stamp_of
 from edgeloop.near_duplicates import clusters, pairs_between
 from edgeloop.progress import bar
 from edgeloop.record import Record
 from edgeloop.spread import CHUNK, spread
 from edgeloop.store import FrameStore, Put, said_plainly
 
+GROUP, GROUP_BYTES = 64, 32 << 20  # files that are read before the first of them is looked at, and their bytes
 BATCH = 4096  # frames between two catalogue files; what a killed run does again
 
 
@@ -88,6 +89,7 @@ class Intake:
     def __post_init__(self) -> None:
         self.store = FrameStore(self.url)
         with said_plainly(self.url):
+            self.store.clear()
             known = self.store.catalogue.read(["frame_id", "perceptual_hash"])
         self.known: set[str] = set(known.column("frame_id").to_pylist())
         self._before: list[int] = known.column("perceptual_hash").drop_null().to_pylist()
@@ -195,7 +197,7 @@ def _opened(url: str) -> FrameStore:
 def _take(url: str, source: str, paths: list[str]) -> Taken:
     """Inspect and store one chunk."""
     with _opened(url).together() as put:
-        found = [_take_one(put, source, path) for path in paths]
+        found = [row for group in _groups(paths) for row in _take_group(put, source, group)]
     taken = [row for row in found if isinstance(row, dict)]
     rows = pa.table({name: [row[name] for row in taken] for name in TAKEN_SCHEMA.names}, TAKEN_SCHEMA)
     buffer = pa.BufferOutputStream()
@@ -213,19 +215,50 @@ def _inspected(rows: pa.Table) -> pa.Table:
     )
 
 
-def _take_one(put: Put, source: str, name: str) -> Row | Finding:
+class _Content(NamedTuple):
+    """A file that was read, and its stamp from before."""
+
+    name: str
+    stamp: Stamp
+    content: bytes
+
+
+def _groups(names: Sequence[str]) -> Iterator[list[_Content | Finding]]:
+    """The files, read so many at a time as are worth it, and as memory allows."""
+    group: list[_Content | Finding] = []
+    size = 0
+    for name in names:
+        one = _read(name)
+        group.append(one)
+        size += 0 if isinstance(one, Finding) else len(one.content)
+        if len(group) == GROUP or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    yield group
+
+
+def _read(name: str) -> _Content | Finding:
     try:
         stamp = stamp_of(name)
         if stamp[0] > MAXIMUM_BYTES:
             reason = f"{stamp[0] / 1e6:.0f} MB, at most {MAXIMUM_BYTES / 1e6:.0f} MB"
             return warning("oversized-image", Path(name), reason)
         with open(name, "rb", buffering=0) as file:  # noqa: PTH123  # a Path for each name costs a tenth of the work
-            content = file.read()
+            return _Content(name, stamp, file.read())
     except OSError as problem:
         return warning("unreadable-image", Path(name), str(problem.strerror))
-    facts = inspect_content(name, content)
-    if isinstance(facts, Finding):
-        return facts.model_copy(update={"severity": "warning"})
+
+
+def _take_group(put: Put, source: str, group: list[_Content | Finding]) -> list[Row | Finding]:
+    there = [one for one in group if isinstance(one, _Content)]
+    facts = inspect_contents([(one.name, one.content) for one in there])
+    rejected = [one.model_copy(update={"severity": "warning"}) for one in (*group, *facts) if isinstance(one, Finding)]
+    usable = [(one, fact) for one, fact in zip(there, facts, strict=True) if isinstance(fact, ImageFacts)]
+    return [*(_store(put, source, one, fact) for one, fact in usable), *rejected]
+
+
+def _store(put: Put, source: str, one: _Content, facts: ImageFacts) -> Row:
+    name, stamp, content = one
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
     put(facts.frame_id, suffix, content)
     camera, time = camera_and_time(name, stamp[1])

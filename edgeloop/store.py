@@ -2,14 +2,17 @@
 
 <store>/frames/<aa>/<frame_id>.jpg        aa: the first two digits of the id
 <store>/catalogue/…                       what registered frames look like (`edgeloop.frame_catalogue`)
+<store>/.writing/…                        frames that are being written; on this machine only
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,9 @@ from edgeloop.files import sync_file_system, write_bytes
 from edgeloop.frame_catalogue import FrameCatalogue
 
 CLIENTS = frozenset({"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google"})  # whose errors are no OSError
-FRAMES, LOG, FLAGS = "frames", "log", "flags"  # what a store holds
+FRAMES, LOG, FLAGS, WRITING = "frames", "log", "flags", ".writing"  # what a store holds
+STOPPED_SECONDS = 3600  # a frame takes milliseconds to write
+_HOST = socket.gethostname()
 TOGETHER = 32 << 20  # bytes that wait to be sent in one go
 Put = Callable[[str, str, bytes], None]
 
@@ -80,7 +85,7 @@ class FrameStore:
         if not self._is_local:
             self._files.pipe_file(key, content)
         elif not _holds(key, content):
-            _write_unsynced(key, content)
+            _write_unsynced(self._root, key, content)
 
     @contextmanager
     def together(self) -> Iterator[Put]:
@@ -107,6 +112,13 @@ class FrameStore:
         """Bring everything that was put to the disk; object stores have done so."""
         if self._is_local:
             sync_file_system(Path(self._root))
+
+    def clear(self) -> None:
+        """Remove what writers left half-written that were stopped an hour ago or longer."""
+        for path in Path(self._root, WRITING).glob("*") if self._is_local else ():
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > STOPPED_SECONDS:
+                    path.unlink()
 
     def get(self, frame_id: str) -> bytes:
         """The bytes of a frame.
@@ -179,20 +191,23 @@ def _holds(key: str, content: bytes) -> bool:
         return file.read() == content
 
 
-def _write_unsynced(key: str, content: bytes) -> None:
-    folder, name = key.rsplit("/", 1)
-    temporary = f"{folder}/.{name}.{os.getpid()}-{threading.get_ident()}.tmp"  # equal files are written side by side
+def _write_unsynced(root: str, key: str, content: bytes) -> None:
+    temporary = f"{root}/{WRITING}/{_HOST}-{os.getpid()}-{threading.get_ident()}"
     how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:
         descriptor = os.open(temporary, how, 0o666)
     except FileNotFoundError:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(root, WRITING).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, how, 0o666)
     with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123
         left = memoryview(content)
         while left:
             left = left[file.write(left) :]
-    os.replace(temporary, key)  # noqa: PTH105
+    try:
+        os.replace(temporary, key)  # noqa: PTH105
+    except FileNotFoundError:
+        Path(key).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary, key)  # noqa: PTH105
 
 
 def frame_key(frame_id: str, suffix: str = ".jpg") -> str:

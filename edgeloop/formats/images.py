@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -113,6 +114,34 @@ def inspect(path: Path) -> ImageFacts | Finding:
 
 def inspect_content(path: Path | str, content: bytes) -> ImageFacts | Finding:
     """The same for bytes at hand; `path` names them in a finding."""
+    return inspect_contents([(path, content)])[0]
+
+
+def inspect_contents(files: Sequence[tuple[Path | str, bytes]]) -> list[ImageFacts | Finding]:
+    """The same for several, each with the path that names it.
+
+    One step is taken for all of them before the next: statistics and hash take two thirds of the time when what they
+    need is still in the processor's caches.
+    """
+    pictures = [_decoded(path, content) for path, content in files]
+    digests = [hashlib.sha256(content).hexdigest() for _, content in files]
+    hashes = [None if isinstance(one, Finding) else perceptual_hash(one.grey) for one in pictures]
+    looks = [None if isinstance(one, Finding) else look(one.grey) for one in pictures]
+    return [
+        one if isinstance(one, Finding) else ImageFacts(digest, one.width, one.height, likeness, seen)
+        for one, digest, likeness, seen in zip(pictures, digests, hashes, looks, strict=True)
+    ]
+
+
+class _Picture(NamedTuple):
+    """A picture in grey, a JPEG reduced, and its full size."""
+
+    grey: npt.NDArray[np.uint8]
+    width: int
+    height: int
+
+
+def _decoded(path: Path | str, content: bytes) -> _Picture | Finding:
     size = header_size(content)
     if size is None:
         return error("unreadable-image", Path(path), f"{len(content)} bytes that are no JPEG, PNG, BMP, WebP or TIFF")
@@ -128,7 +157,7 @@ def inspect_content(path: Path | str, content: bytes) -> ImageFacts | Finding:
     if grey is None:
         return error("unreadable-image", Path(path), "truncated or corrupt: it does not decode")
     width, height = size if is_jpeg(content) else (grey.shape[1], grey.shape[0])
-    return ImageFacts(hashlib.sha256(content).hexdigest(), width, height, perceptual_hash(grey), look(grey))
+    return _Picture(grey, width, height)
 
 
 def is_jpeg(content: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,18 @@ def test_equal_frames_are_written_side_by_side(tmp_path: Path, unsynced: bool) -
     assert done == len(contents) * (WRITERS if unsynced else 1)
     assert {path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == set(contents)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(contents)
+
+
+def test_what_stopped_writers_left_is_cleared(tmp_path: Path) -> None:
+    """A half-written frame of a writer that was killed goes when it is old; one that is being written stays."""
+    store = FrameStore(str(tmp_path))
+    store.put_unsynced("ab" * 8, ".png", b"whole")
+    left, fresh = tmp_path / ".writing/host-1-1", tmp_path / ".writing/host-2-2"
+    left.write_bytes(b"ha")
+    fresh.write_bytes(b"ha")
+    os.utime(left, (0, 0))
+    store.clear()
+    assert [path.name for path in (tmp_path / ".writing").iterdir()] == ["host-2-2"]
 
 
 def test_a_frame_whose_write_failed_is_not_there(tmp_path: Path) -> None:
