@@ -15,7 +15,7 @@ from edgeloop.tables import table
 
 NAMED = 10  # findings of a kind that are named; the saved report has all of them
 COUNTS = {
-    "files": "image files", "added": "frames added", "updated": "frames with other labels than before",
+    "files": "pictures found", "added": "frames added", "updated": "frames with other labels than before",
     "unchanged": "frames as before", "present": "frames that were there", "kept": "corrected labels kept",
     "duplicates": "files that repeat another's bytes", "near_duplicates": "frames that nearly repeat another",
     "rows": "rows of the log added", "flags": "flags added",
@@ -25,13 +25,14 @@ COUNTS = {
 def ingest_tables(report: IngestReport) -> list[RenderableType]:
     """Counts, boxes of each class, and every finding with its file and reason."""
     title = f"{'Would take in' if report.dry_run else 'Took in'} {report.kind}: {printable(report.source)}"
-    counts = table(title, "", "")
+    counts = table("", "what", "how many")
+    known = not report.dry_run or report.kind == "labelled"  # what is new is known when the bytes are looked at
     for name, phrase in COUNTS.items():
-        if (value := getattr(report, name)) or name == "added":
+        if (value := getattr(report, name)) or (name == "added" and known):
             counts.add_row(phrase, str(value))
     for name, boxes in report.boxes.items():
         counts.add_row(Text(f"boxes of {name}"), str(boxes))
-    parts: list[RenderableType] = [counts]
+    parts: list[RenderableType] = [Text(title), *([counts] if counts.row_count else ())]
     for heading, findings in (
         ("Left out", report.rejected), ("Mended", report.fixed), ("Worth a look, nothing was left out", report.notices),
     ):  # fmt: skip

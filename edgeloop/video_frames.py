@@ -90,6 +90,19 @@ def take_video(
     return intake.report(warnings=warnings)
 
 
+def count_chosen(path: Path, sampling: VideoSampling) -> int:
+    """How many frames `take_video` would put into the store, some of which may be there.
+
+    Raises:
+        BadInput: no video that can be read.
+    """
+    source = VideoSource(path, lambda _: None)
+    try:
+        return sum(1 for _ in choose(source, sampling, length_of(path)))
+    finally:
+        source.close()
+
+
 def length_of(path: Path) -> int:
     """About how many frames the container says it has."""
     video = cv2.VideoCapture(str(path))

@@ -21,7 +21,7 @@ from edgeloop.manifest import has_manifest
 from edgeloop.near_duplicates import clusters
 from edgeloop.output import say
 from edgeloop.splits import GroupRule
-from edgeloop.video_frames import take_video
+from edgeloop.video_frames import count_chosen, take_video
 from tasks.stage import stage
 
 
@@ -70,7 +70,7 @@ def store_frames(arrival: Arrival, config: Config, settings: IngestSettings | No
     """
     asked = settings or IngestSettings()
     if asked.dry_run:
-        return _looked(arrival)
+        return _looked(arrival, asked)
     return _kept(_log(arrival, config) if arrival.kind == "log" else _frames(arrival, config, asked), config)
 
 
@@ -94,9 +94,13 @@ def _log(arrival: Arrival, config: Config) -> IngestReport:
     )  # fmt: skip
 
 
-def _looked(arrival: Arrival) -> IngestReport:
-    """A dry run of what goes into the store: how many images there are; nothing is opened."""
-    files = len(require_images(_place(arrival))) if arrival.kind == "images" else 0
+def _looked(arrival: Arrival, asked: IngestSettings) -> IngestReport:
+    """A dry run of what goes into the store: how many images there are, or how many frames of a video are chosen."""
+    files = 0
+    if arrival.kind == "images":
+        files = len(require_images(_place(arrival)))
+    if arrival.kind == "video":
+        files = count_chosen(_place(arrival), asked.sampling)
     return IngestReport(source=_said(arrival), kind=arrival.kind, files=files, dry_run=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 from edgeloop.errors import BadInput
 from edgeloop.frames import frame_id
 from edgeloop.store import FrameStore
-from edgeloop.video_frames import VideoSampling, length_of, take_video
+from edgeloop.video_frames import VideoSampling, count_chosen, length_of, take_video
 
 RATE = 10
 
@@ -58,6 +58,13 @@ def test_one_frame_every_so_often(tmp_path: Path) -> None:
     assert min(row["time"] for row in rows).isoformat() == "2026-03-01T08:15:00+00:00"
     for row in rows:
         assert frame_id(FrameStore(str(tmp_path / "store")).get(row["frame_id"])) == row["frame_id"]
+
+
+def test_a_dry_run_counts_what_would_be_taken(tmp_path: Path) -> None:
+    """It is as many frames as taking the video puts into an empty store."""
+    path = noisy(tmp_path / "a.avi", 5 * RATE)
+    sampling = VideoSampling(every_seconds=0.5, change_bits=65)
+    assert count_chosen(path, sampling) == take_video(path, str(tmp_path / "store"), sampling).added > 5
 
 
 def test_a_change_is_taken_at_once(tmp_path: Path) -> None:
