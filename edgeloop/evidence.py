@@ -37,13 +37,18 @@ def collect(candidate: Candidate, audits: Sequence[AuditFrames]) -> Evidence:
         BadInput: a file of detections is missing or is not what its report says.
     """
     names = class_names([audit.scored for audit in audits])
-    both = [_matches(candidate, artifact, audits, names) for artifact in (candidate.shipped, candidate.reference)]
+    both = [match_saved(candidate, artifact, audits, names) for artifact in (candidate.shipped, candidate.reference)]
     return Evidence(candidate, *both)
 
 
-def _matches(
+def match_saved(
     candidate: Candidate, artifact: Artifact, audits: Sequence[AuditFrames], names: Sequence[str]
 ) -> dict[str, Matches]:
+    """The saved detections of one file of a candidate, matched, by name of the set it was measured on as it is now.
+
+    Raises:
+        BadInput: a file of detections is missing or is not what its report says.
+    """
     measured = {(one.artifact_id, one.audit_digest): one.predictions for one in candidate.evaluations}
     return {
         audit.name: match_audit(artifact, audit, load_predictions(path, artifact.id, audit), names)

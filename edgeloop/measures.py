@@ -213,17 +213,34 @@ class GateDecision(Record):
     passed: bool
     rows: tuple[GateRow, ...]
     report: Path | None = None  # HTML
+    candidates: Path | None = None  # HTML: challenger and champion side by side, every precision
 
 
 class Candidate(Record):
-    """A trained candidate on its way to the gate: the shipped artifact and its FP32 twin, with what was measured."""
+    """A trained candidate on its way to the gate: the shipped artifact and its FP32 twin, with what was measured.
+
+    Attributes:
+        shipped: what is deployed when the gate passes it.
+        reference: FP32, the same file where FP32 ships.
+        checkpoint: what both were exported from.
+        evaluations, benchmarks: of every precision.
+        thresholds: what the shipped file's thresholds rest on.
+        others: further precisions of the same checkpoint, which were measured and not chosen.
+    """
 
     shipped: Artifact
-    reference: Artifact  # FP32
+    reference: Artifact
     checkpoint: Path
     evaluations: tuple[EvaluationReport, ...]
     benchmarks: tuple[BenchmarkReport, ...]
     thresholds: ThresholdReport | None = None
+    others: tuple[Artifact, ...] = ()
+
+    @property
+    def files(self) -> tuple[Artifact, ...]:
+        """Every precision once, FP32 first and the shipped file last."""
+        found = {one.id: one for one in (self.reference, *self.others) if one.id != self.shipped.id}
+        return (*found.values(), self.shipped)
 
     def report_on(self, artifact_id: str, audit: str) -> EvaluationReport | None:
         """What was measured of one of the files on an audit set."""

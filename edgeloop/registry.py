@@ -59,7 +59,7 @@ class MetricRow(Record):
 
 def key_of(candidate: Candidate, decision: GateDecision, dataset_md5: str) -> str:
     """What makes a registration the same one: the file, the data and the decision. 32 hexadecimal digits."""
-    said = decision.model_copy(update={"report": None}).to_json()
+    said = decision.model_copy(update={"report": None, "candidates": None}).to_json()
     return hashlib.sha256(f"{candidate.shipped.sha256}\n{dataset_md5}\n{said}".encode()).hexdigest()[:32]
 
 

@@ -61,9 +61,11 @@ class RetrainResult(Record):
 
 
 def ship(measured: Candidate, choice: PrecisionChoice, thresholds: tuple[ThresholdReport, ...]) -> Candidate:
-    """The candidate with the chosen precision as the file that ships, and that file's thresholds."""
+    """The candidate with the chosen precision as the file that ships, its thresholds, and the files left over."""
     tuned = next(report for report in thresholds if report.tuned.id == choice.artifact.id)
-    return measured.model_copy(update={"shipped": choice.artifact, "thresholds": tuned})
+    taken = {choice.artifact.id, measured.reference.id}
+    others = tuple(report.tuned for report in thresholds if report.tuned.id not in taken)
+    return measured.model_copy(update={"shipped": choice.artifact, "thresholds": tuned, "others": others})
 
 
 def has_news(champion: Candidate | None, dataset_md5: str) -> bool:

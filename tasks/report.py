@@ -1,10 +1,11 @@
-"""Stage report: what the gate decided, as an HTML page that people can read."""
+"""Stage report: what the gate decided, and all measured files side by side, as HTML pages that people can read."""
 
 from __future__ import annotations
 
 from edgeloop.audit import load
 from edgeloop.config import Config
 from edgeloop.measures import Candidate, GateDecision
+from edgeloop.reports.candidates import call, write_candidates_report
 from edgeloop.reports.gate import Judged, write_gate_report
 from edgeloop.terms import Terms
 from tasks.stage import stage
@@ -14,12 +15,18 @@ from tasks.stage import stage
 def report(
     challenger: Candidate, champion: Candidate | None, decision: GateDecision, terms: Terms, config: Config
 ) -> GateDecision:
-    """Write the page below the workspace's reports; the decision comes back with its path.
+    """Write both pages below the workspace's reports; the decision comes back with their paths.
 
     Raises:
         BadInput: an audit set has changed since it was frozen, or saved detections are missing.
     """
+    folder, device = config.workspace.reports, terms.profile.name
+    both = {"challenger": challenger, **({"champion": champion} if champion else {})}
+    names = [f"{role} {name}" for role, name in zip(both, call(list(both.values())), strict=True)]
+    beside = folder / f"candidates-{decision.artifact_id}-{device}.html"
+    write_candidates_report(beside, list(both.values()), terms, names)
+    decision = decision.model_copy(update={"candidates": beside})
     audits = [load(audit).half("score") for audit in terms.audits]
-    path = config.workspace.reports / f"gate-{decision.artifact_id}-{terms.profile.name}.html"
-    judged = Judged(challenger, champion, decision)
-    return decision.model_copy(update={"report": write_gate_report(path, judged, audits, terms.profile.name)})
+    page = folder / f"gate-{decision.artifact_id}-{device}.html"
+    write_gate_report(page, Judged(challenger, champion, decision), audits, device)
+    return decision.model_copy(update={"report": page})

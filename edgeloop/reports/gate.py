@@ -6,22 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.evidence import class_names, collect, pool
-from edgeloop.matching import Matches
-from edgeloop.measures import (
-    Candidate,
-    GateDecision,
-    OperatingPoint,
-    ThresholdReport,
-)
-from edgeloop.predictions import load_predictions, renumber
+from edgeloop.measures import Candidate, GateDecision, OperatingPoint
 from edgeloop.reports.curves import HEIGHT, WIDTH, Plot, plots
 from edgeloop.reports.page import write_page
-from edgeloop.reports.pictures import Mistake, find_mistakes, worst
-from edgeloop.reports.rows import bars, class_rows, file_rows, set_row
-from edgeloop.thresholds import COMPARED, operating_point
+from edgeloop.reports.pictures import Mistake, mistakes_of, worst
+from edgeloop.reports.rows import bars, class_rows, file_rows, operating_points, set_row
+from edgeloop.thresholds import COMPARED
 
 PICTURES = 10  # of each kind
 
@@ -64,6 +56,7 @@ def write_gate_report(path: Path, judged: Judged, audits: Sequence[AuditFrames],
         curves=curves,
         points=points,
         plot=(WIDTH, HEIGHT),
+        beside=judged.decision.candidates.name if judged.decision.candidates else None,
         false_positives=worst(mistakes, PICTURES, missed=False),
         misses=worst(mistakes, PICTURES, missed=True),
         counts=(sum(not one.missed for one in mistakes), sum(one.missed for one in mistakes)),
@@ -80,26 +73,12 @@ def _curves(judged: Judged, audits: Sequence[AuditFrames]) -> tuple[list[Plot], 
     theirs = pool(collect(judged.champion, audits).shipped, scored) if judged.champion else None
     shipped = judged.challenger.shipped
     thresholds = dict(zip(shipped.names, shipped.thresholds, strict=True))
-    return plots(names, ours, theirs, thresholds, COMPARED), _points(ours, names, shipped, judged.challenger.thresholds)
-
-
-def _points(
-    matches: Matches, names: Sequence[str], shipped: Artifact, report: ThresholdReport | None
-) -> list[OperatingPoint]:
-    beta = report.beta if report else 1.0
-    known = dict(zip(shipped.names, shipped.thresholds, strict=True))
-    compared = {"shipped": [known.get(name, 1.1) for name in names]}
-    compared |= {f"global {value}": [value] * len(names) for value in COMPARED}
-    return [operating_point(name, matches, values, beta) for name, values in compared.items()]
+    return plots(names, ours, theirs, thresholds, COMPARED), operating_points(ours, names, judged.challenger)
 
 
 def _mistakes(candidate: Candidate, audit: AuditFrames) -> list[Mistake]:
     """What the shipped file gets wrong on a set; nothing where it was not measured."""
-    shipped = candidate.shipped
-    report = candidate.report_on(shipped.id, audit.name)
+    report = candidate.report_on(candidate.shipped.id, audit.name)
     if report is None or report.audit_digest != audit.digest:
         return []
-    names = tuple(dict.fromkeys((*audit.names, *shipped.names)))
-    known = dict(zip(shipped.names, shipped.thresholds, strict=True))
-    seen = renumber(load_predictions(report.predictions, shipped.id, audit), shipped.names, names)
-    return find_mistakes(audit, seen, names, [known.get(name, 1.1) for name in names])
+    return mistakes_of(candidate.shipped, report, audit)

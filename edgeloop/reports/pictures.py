@@ -11,10 +11,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.boxes import Detections, Floats, iou_matrix
 from edgeloop.edge.frame import Image, decode_image
 from edgeloop.matching import Truths, match_frame
+from edgeloop.measures import EvaluationReport
+from edgeloop.predictions import load_predictions, renumber
 
 SIDE = 220  # pixels of a picture
 Colour = tuple[int, int, int]  # BGR
@@ -53,6 +56,18 @@ class Picture:
     uri: str
     name: str
     caption: str
+
+
+def mistakes_of(artifact: Artifact, report: EvaluationReport, audit: AuditFrames) -> list[Mistake]:
+    """Every mistake of an artifact at its own thresholds, from the detections that a report rests on.
+
+    Raises:
+        BadInput: the saved detections are missing or are not what the report says.
+    """
+    names = tuple(dict.fromkeys((*audit.names, *artifact.names)))
+    known = dict(zip(artifact.names, artifact.thresholds, strict=True))
+    seen = renumber(load_predictions(report.predictions, artifact.id, audit), artifact.names, names)
+    return find_mistakes(audit, seen, names, [known.get(name, 1.1) for name in names])
 
 
 def find_mistakes(

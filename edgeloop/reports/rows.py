@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport
+from edgeloop.matching import Matches
+from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, OperatingPoint
+from edgeloop.thresholds import COMPARED, operating_point
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,22 @@ def file_rows(challenger: Candidate, device: str) -> list[FileRow]:
             )
         )
     return rows
+
+
+def operating_points(matches: Matches, names: Sequence[str], candidate: Candidate) -> list[OperatingPoint]:
+    """What the shipped thresholds give, beside one global threshold for all classes.
+
+    Args:
+        matches: of the shipped file.
+        names: the classes of `matches`.
+        candidate: whose thresholds they are; F-beta is the one that they were tuned for.
+    """
+    shipped, report = candidate.shipped, candidate.thresholds
+    known = dict(zip(shipped.names, shipped.thresholds, strict=True))
+    compared = {"shipped": [known.get(name, 1.1) for name in names]}
+    compared |= {f"global {value}": [value] * len(names) for value in COMPARED}
+    beta = report.beta if report else 1.0
+    return [operating_point(name, matches, values, beta) for name, values in compared.items()]
 
 
 @dataclass(frozen=True)
