@@ -54,12 +54,51 @@ class QuantizeCard(Record):
         return self
 
 
-class ThresholdCard(Record):
-    """What the per-class thresholds maximise: F-beta on audit frames at production prevalence."""
+Objective = Literal["f-beta", "recall", "cost", "risk"]
 
+
+class ClassTarget(Record):
+    """What one class asks for in place of the card's; None leaves a key as it is. See `ThresholdCard`."""
+
+    objective: Objective | None = None
+    beta: float | None = Field(default=None, gt=0)
+    minimum_recall: float | None = Field(default=None, gt=0, le=1)
+    cost_false: float | None = Field(default=None, ge=0)
+    cost_miss: float | None = Field(default=None, ge=0)
+    maximum_risk: float | None = Field(default=None, gt=0, lt=1)
+
+
+class ThresholdCard(Record):
+    """What the per-class thresholds are tuned for, on audit frames at production prevalence.
+
+    Attributes:
+        objective: "f-beta" is maximised; "cost" is least; "recall" is the highest threshold that finds so much;
+            "risk" the highest one with a guarantee that the expected miss rate is at most `maximum_risk` (conformal
+            risk control, `edgeloop.objectives`).
+        beta: recall weighs beta times as much as precision.
+        minimum_recall: share of the labelled boxes.
+        cost_false, cost_miss: of a false positive and of a missed box, in any unit.
+        maximum_risk: mean share of a frame's boxes that is missed, over frames that show the class.
+        minimum_truths: a class with fewer labelled boxes takes the global threshold.
+        shrink: weight of the global threshold, in labelled boxes (a pseudo-count). A threshold that keeps a recall or a
+            risk is only ever lowered by it.
+        classes: what single classes ask for instead, by name.
+    """
+
+    objective: Objective = "f-beta"
     beta: float = Field(default=1.0, gt=0)
-    minimum_truths: int = Field(default=5, ge=1)  # a class with fewer audit boxes shrinks fully to the global threshold
-    shrink: float = Field(default=20.0, ge=0)  # pseudo-count: weight of the global threshold, in audit boxes
+    minimum_recall: float = Field(default=0.95, gt=0, le=1)
+    cost_false: float = Field(default=1.0, ge=0)
+    cost_miss: float = Field(default=5.0, ge=0)
+    maximum_risk: float = Field(default=0.1, gt=0, lt=1)
+    minimum_truths: int = Field(default=5, ge=1)
+    shrink: float = Field(default=20.0, ge=0)
+    classes: dict[str, ClassTarget] = Field(default_factory=dict)
+
+    def of_class(self, name: str) -> ThresholdCard:
+        """The card as it holds for one class."""
+        asked = self.classes.get(name, ClassTarget()).model_dump(exclude_none=True)
+        return self.model_copy(update={**asked, "classes": {}})
 
 
 class EvaluationCard(Record):

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from edgeloop.artifact import Artifact, Precision
+from edgeloop.card import Objective, ThresholdCard
 from edgeloop.record import Record
 
 
@@ -136,31 +137,57 @@ class ClassThreshold(Record):
     high: float
     truths: int  # labelled boxes on the tuning half
     basis: Literal["own", "shrunk", "global", "default"]
+    objective: Objective = "f-beta"
+    recall: Interval | None = None  # at the threshold, on the tuning half; None without a label, or where not resampled
 
 
 class OperatingPoint(Record):
-    """What a set of thresholds gives on the tuning half, over all classes at IoU 0.5."""
+    """What a set of thresholds gives over all classes at IoU 0.5."""
 
     name: str
+    on: Literal["tuning", "held-out"] = "tuning"  # frames that the thresholds were tuned on, or that nothing was
     precision: float | None
     recall: float | None
     f_beta: float | None
     false_positives_per_1000_frames: float
     missed_per_1000_frames: float
+    cost_per_1000_frames: float | None = None  # by the card's costs
+    recalls: dict[str, float | None] = Field(default_factory=dict)  # of each class; None without a label
 
 
 class ThresholdReport(Record):
-    """Thresholds tuned on one artifact's own detections, on audit frames that the gate does not score."""
+    """Thresholds tuned on one artifact's own detections, on audit frames that the gate does not score.
 
-    tuned: Artifact  # the same file with the tuned thresholds
-    audit_digests: tuple[str, ...]  # of the tuning halves
+    Attributes:
+        tuned: the same file with the tuned thresholds.
+        audit_digests: of the tuning halves.
+        frames, truths: on them.
+        beta: of F-beta.
+        global_threshold: the one that is best for all classes together; rare classes are drawn toward it.
+        classes: each threshold and what it rests on.
+        comparison: tuned, global 0.25 and 0.5, on the tuning frames and, where there are some, on held-out ones.
+        warning: set when the thresholds do not rest on labels; the gate refuses them.
+        card: what was asked for; None in records of an older edgeloop.
+        remarks: what a reader must know of single classes.
+        rarest: the class with the fewest labelled boxes.
+        saving: share of a global 0.5's cost that the tuned thresholds save, on held-out frames where there are some.
+        shifted: by class, how much more frequent it is in production than on the tuning frames; empty: not estimated.
+    """
+
+    tuned: Artifact
+    audit_digests: tuple[str, ...]
     frames: int
     truths: int
     beta: float
     global_threshold: float
     classes: tuple[ClassThreshold, ...]
-    comparison: tuple[OperatingPoint, ...]  # tuned, global 0.25 and 0.5
-    warning: str | None = None  # set when the thresholds do not rest on labels; the gate refuses them
+    comparison: tuple[OperatingPoint, ...]
+    warning: str | None = None
+    card: ThresholdCard | None = None
+    remarks: tuple[str, ...] = ()
+    rarest: str | None = None
+    saving: Interval | None = None
+    shifted: dict[str, float] = Field(default_factory=dict)
 
 
 class Latency(Record):

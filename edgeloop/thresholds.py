@@ -1,4 +1,4 @@
-"""Per-class confidence thresholds: F-beta on audit frames, never resting on a single example, rare classes shrunk.
+"""Per-class confidence thresholds on audit frames: what a card asks for, never resting on a single example.
 
 Audit frames are drawn at production prevalence, so false positives weigh what they weigh in production. A class with
 few labels has a threshold that is mostly chance: it is drawn toward the one threshold that is best for all classes.
@@ -7,199 +7,194 @@ few labels has a threshold that is mostly chance: it is drawn toward the one thr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from edgeloop.artifact import DEFAULT_THRESHOLD, Artifact
-from edgeloop.bootstrap import Doubles, frame_weights
-from edgeloop.boxes import Ints
+from edgeloop.bootstrap import Doubles, Weights, frame_weights
 from edgeloop.card import ThresholdCard
-from edgeloop.matching import Bools, Matches, count_at
-from edgeloop.measures import ClassThreshold, OperatingPoint, ThresholdReport
+from edgeloop.matching import Matches
+from edgeloop.objectives import (
+    best_threshold,
+    cheapest_threshold,
+    risk_controlled_threshold,
+    threshold_at_recall,
+)
+from edgeloop.prior_shift import PriorShift
 
-COMPARED = (0.25, 0.5)  # global thresholds that people use: Ultralytics' default and a round one
 RESAMPLES = 200
-CONFIDENCE = 95.0  # per cent, of the bootstrap interval
 
 
-def f_beta_curve(hits: Bools, truths: float, beta: float, weights: npt.ArrayLike = 1.0) -> Doubles:
-    """F-beta when the first 0, 1, …, N detections are shown: (N + 1,) in 0..1.
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled frames that an artifact has seen.
 
-    Args:
-        hits: (N,) whether each detection, highest score first, found a truth.
-        truths: labelled boxes (weighted like the detections).
-        beta: recall weighs beta times as much as precision (van Rijsbergen).
-        weights: how often each detection counts.
+    Attributes:
+        matches: what it found on them; the artifact's classes come first.
+        groups: (F,) what is drawn together when frames are resampled, and what a unit of a guarantee is.
+        digests: of the frames and their labels.
+        weights: (F,) what each frame stands for in production; empty: all the same.
+        shift: what has changed in production since; None: nothing.
     """
-    counted = np.broadcast_to(np.asarray(weights, np.float64), hits.shape)
-    found = np.concatenate([[0.0], np.cumsum(hits * counted)])
-    shown = np.concatenate([[0.0], np.cumsum(counted)])
-    below = beta**2 * truths + shown
-    return np.divide((1 + beta**2) * found, below, out=np.zeros(len(found)), where=below > 0)
 
+    matches: Matches
+    groups: Sequence[str]
+    digests: Sequence[str] = ()
+    weights: Sequence[float] = ()
+    shift: PriorShift | None = None
 
-def best_threshold(
-    scores: npt.ArrayLike, hits: Bools, truths: float, beta: float, weights: npt.ArrayLike = 1.0
-) -> float | None:
-    """The middle of the plateau around the highest F-beta; None where nothing was found.
+    @property
+    def frame_weights(self) -> Weights:
+        """(F,) what each frame counts."""
+        return np.asarray(self.weights) if self.weights else np.ones(self.matches.frame_count, np.int64)
 
-    The plateau is every neighbouring cut whose F-beta lies within the effect of one more or one less example, so the
-    threshold never sits at the edge of a single one. It costs at most that effect against the highest F-beta.
-
-    Args:
-        scores: (N,) falling, in 0..1.
-        hits, truths, beta, weights: as in `f_beta_curve`.
-    """
-    falling = np.asarray(scores, np.float64)
-    # Only cuts between different scores can be made by a threshold. Cut k shows the first k detections: it lies between
-    # edge k and edge k + 1, the scores with 1 before them and 0 after.
-    cuts = np.concatenate([[0], np.flatnonzero(np.diff(falling)) + 1, [len(falling)]])
-    edges = np.concatenate([[1.0], falling, [0.0]])
-    curve = f_beta_curve(hits, truths, beta, weights)[cuts]
-    peak = int(np.argmax(curve))
-    if curve[peak] == 0:
-        return None
-    shown = np.broadcast_to(np.asarray(weights, np.float64), hits.shape)[: cuts[peak]].sum()
-    effect = (1 + beta**2) / (beta**2 * truths + shown)
-    worse = np.flatnonzero(curve < curve[peak] - effect)
-    first = max(int(worse[worse < peak].max(initial=-1)) + 1, 1)  # a cut that shows nothing is no operating point
-    last = int(worse[worse > peak].min(initial=len(curve))) - 1
-    return float((edges[cuts[first]] + edges[cuts[last] + 1]) / 2)
-
-
-def shrink(own: float, everyone: float, truths: float, card: ThresholdCard) -> float:
-    """A class's threshold drawn toward the global one, which weighs as much as `card.shrink` labelled boxes."""
-    if truths < card.minimum_truths:
-        return everyone
-    return (truths * own + card.shrink * everyone) / (truths + card.shrink)
+    def draws(self) -> Weights:
+        """(RESAMPLES, F): the frames drawn again by groups, times what each stands for."""
+        return frame_weights(self.matches.frame_count, RESAMPLES, seed=0, groups=self.groups) * self.frame_weights
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """Thresholds (C,), each class's own optimum (C,) with NaN where it has none, and the global optimum."""
+    """Thresholds (C,), each class's own optimum (C,) with NaN where it has none, and the global optimum.
+
+    Attributes:
+        broken: (C,) why a threshold does not keep what was asked for; "" where it does.
+    """
 
     thresholds: Doubles
     own: Doubles
     everyone: float
+    broken: tuple[str, ...] = field(default=())
 
 
-def tune(matches: Matches, card: ThresholdCard, weights: Ints | None = None) -> Tuned | None:
-    """Thresholds of all classes on matched detections; None where no detection found anything.
+def shrink(own: float, everyone: float, truths: float, card: ThresholdCard) -> float:
+    """A class's threshold drawn toward the global one, which weighs as much as `card.shrink` labelled boxes.
+
+    One that keeps a recall or a risk is only lowered: a higher one would break what it promises.
+    """
+    if truths < card.minimum_truths:
+        drawn = everyone
+    else:
+        drawn = (truths * own + card.shrink * everyone) / (truths + card.shrink)
+    return min(own, drawn) if card.objective in ("recall", "risk") else drawn
+
+
+def tune(labelled: Labelled, card: ThresholdCard, names: Sequence[str], weights: Weights | None = None) -> Tuned | None:
+    """Thresholds of all classes; None where no detection found anything.
 
     Args:
-        matches: on the tuning half.
-        card: what to maximise, and how hard to shrink.
-        weights: (F,) how often each frame counts; once when not given.
+        labelled: the tuning frames.
+        card: what is asked for; of classes by their names.
+        names: of the artifact's classes.
+        weights: (F,) how often each frame counts; what it stands for when None.
     """
-    frames = np.ones(matches.frame_count, np.int64) if weights is None else weights
-    truths = frames @ matches.truths
-    everyone = _optimum(matches, frames, int(truths.sum()), card)
+    cards = [card.of_class(name) for name in names]
+    search = _Search(labelled, labelled.frame_weights if weights is None else weights, card, cards)
+    everyone = search.of_all()
     if everyone is None:
         return None
-    own = [_optimum(matches.of_class(class_id), frames, int(count), card) for class_id, count in enumerate(truths)]
+    found = [search.of_class(class_id) for class_id in range(len(cards))]
     final = [
-        everyone if best is None else shrink(best, everyone, int(count), card)
-        for best, count in zip(own, truths, strict=True)
+        everyone if one is None else shrink(one.threshold, everyone, search.truths[class_id], cards[class_id])
+        for class_id, one in enumerate(found)
     ]
-    return Tuned(np.array(final), np.array([np.nan if best is None else best for best in own]), everyone)
+    own = [np.nan if one is None else one.threshold for one in found]
+    return Tuned(np.array(final), np.array(own), everyone, tuple("" if one is None else one.broken for one in found))
 
 
-def _optimum(matches: Matches, frames: Ints, truths: int, card: ThresholdCard) -> float | None:
-    return best_threshold(matches.scores, matches.hits[:, 0], truths, card.beta, frames[matches.frames])
+@dataclass(frozen=True)
+class _Found:
+    threshold: float
+    broken: str = ""
 
 
-def report_thresholds(
-    artifact: Artifact, matches: Matches, groups: Sequence[str], digests: Sequence[str], card: ThresholdCard
-) -> ThresholdReport:
-    """Tune and state what the thresholds rest on. Without anything to tune on they are the default, with a warning.
+class _Search:
+    """One tuning: detections with what each counts, the card, and the card of each class."""
 
-    Args:
-        artifact: whose detections were matched; its classes come first in `matches`.
-        matches: on the tuning halves, pooled.
-        groups: (F,) what is drawn together when frames are resampled for the intervals.
-        digests: of the tuning halves.
-        card: what to maximise.
-    """
-    tuned = tune(matches, card)
-    if tuned is None:
-        return _fall_back(artifact, matches, digests, card)
-    draws = frame_weights(matches.frame_count, RESAMPLES, seed=0, groups=groups)
-    again = [drawn.thresholds for weights in draws if (drawn := tune(matches, card, weights)) is not None]
-    tail = (100 - CONFIDENCE) / 2
-    low, high = np.percentile(again or [tuned.thresholds], [tail, 100 - tail], axis=0)
-    counts = matches.truths.sum(axis=0)
-    classes = [
-        ClassThreshold(
-            name=name,
-            threshold=float(tuned.thresholds[index]),
-            own=None if np.isnan(tuned.own[index]) else float(tuned.own[index]),
-            low=float(low[index]),
-            high=float(high[index]),
-            truths=int(counts[index]),
-            basis=_basis(float(tuned.own[index]), int(counts[index]), card),
+    def __init__(
+        self, labelled: Labelled, frames: Weights, card: ThresholdCard, cards: Sequence[ThresholdCard]
+    ) -> None:
+        count = labelled.matches.class_count
+        self.matches, self.frames, self.card = labelled.matches, frames, card
+        self.cards = [*cards, *[card] * (count - len(cards))]  # of classes that the artifact does not know, too
+        self.groups = np.unique(np.asarray(labelled.groups), return_inverse=True)[1]
+        self.drawn = frames / labelled.frame_weights
+        self.truths = frames @ labelled.matches.truths
+        self.shift = labelled.shift or PriorShift(np.ones(count), np.ones(count), np.zeros(count, np.bool_))
+
+    def of_all(self) -> float | None:
+        """The one threshold for every class: of the best F-beta, the least cost or the recall, all boxes together."""
+        matches, card = self.matches, self.card
+        if not matches.hits[:, 0].any():
+            return None
+        if card.objective == "cost":
+            return self._cheapest(matches)
+        if card.objective in ("recall", "risk"):
+            least = card.minimum_recall if card.objective == "recall" else 1 - card.maximum_risk
+            found = threshold_at_recall(
+                matches.scores, matches.hits[:, 0], self._missed(), least, self._weights(matches)
+            )
+            return found and found[0]
+        return best_threshold(matches.scores, matches.hits[:, 0], self._missed(), card.beta, self._weights(matches))
+
+    def of_class(self, class_id: int) -> _Found | None:
+        """The threshold that one class asks for; None where it has nothing to place one by."""
+        matches, card = self.matches.of_class(class_id), self.cards[class_id]
+        hits, truths = matches.hits[:, 0], float(self.truths[class_id] * self.shift.right[class_id])
+        if not hits.any():
+            return None
+        if card.objective == "cost":
+            best = self._cheapest(matches, class_id)
+            return None if best is None else _Found(best)
+        if card.objective == "recall":
+            return _kept(
+                threshold_at_recall(matches.scores, hits, truths, card.minimum_recall, self._weights(matches)),
+                f"a recall of {card.minimum_recall:g} is not reached at any threshold: everything is shown",
+            )
+        if card.objective == "risk":
+            return self._controlled(matches, class_id)
+        best = best_threshold(matches.scores, hits, truths, card.beta, self._weights(matches))
+        return None if best is None else _Found(best)
+
+    def _controlled(self, matches: Matches, class_id: int) -> _Found | None:
+        """Of units that are drawn whole, so that a weight is how often the unit was drawn."""
+        truths: Doubles = np.bincount(self.groups, matches.truths[:, class_id]).astype(np.float64)
+        drawn = np.zeros(len(truths))
+        drawn[self.groups] = self.drawn
+        card, units = self.cards[class_id], int((truths > 0).sum())
+        return _kept(
+            risk_controlled_threshold(
+                matches.scores, matches.hits[:, 0], self.groups[matches.frames], truths, card.maximum_risk, drawn
+            ),
+            f"a risk of {card.maximum_risk:g} cannot be guaranteed from {units} groups of frames that show it and what "
+            f"is missed on them ({int(np.ceil(1 / card.maximum_risk - 1e-9)) - 1} are the least): everything is shown",
         )
-        for index, name in enumerate(artifact.names)
-    ]
-    return _report(artifact, matches, digests, card, classes).model_copy(update={"global_threshold": tuned.everyone})
+
+    def _cheapest(self, matches: Matches, class_id: int | None = None) -> float | None:
+        false, miss = costs_of(self.cards)
+        weights = self._weights(matches)
+        lost = (self.truths * self.shift.right * miss)[slice(None) if class_id is None else [class_id]].sum()
+        effect = float(max(false.max(), miss.max()) if class_id is None else max(false[class_id], miss[class_id]))
+        effect *= float(weights.mean()) if len(weights) else 1.0
+        costs = (false[matches.classes] * weights, miss[matches.classes] * weights)
+        return cheapest_threshold(matches.scores, matches.hits[:, 0], costs, float(lost), effect)
+
+    def _weights(self, matches: Matches) -> Doubles:
+        """What each detection counts, (N,)."""
+        right, wrong = self.shift.right[matches.classes], self.shift.wrong[matches.classes]
+        frames: Doubles = self.frames[matches.frames].astype(np.float64)
+        counted: Doubles = np.where(matches.hits[:, 0], right, wrong) * frames
+        return counted
+
+    def _missed(self) -> float:
+        """All truths, each by what it counts."""
+        return float((self.truths * self.shift.right).sum())
 
 
-def _basis(own: float, truths: int, card: ThresholdCard) -> Literal["own", "shrunk", "global"]:
-    if np.isnan(own) or truths < card.minimum_truths:
-        return "global"
-    return "shrunk" if card.shrink else "own"
+def costs_of(cards: Sequence[ThresholdCard]) -> tuple[Doubles, Doubles]:
+    """What a false positive and what a miss of each class costs, (C,) each."""
+    return np.array([card.cost_false for card in cards]), np.array([card.cost_miss for card in cards])
 
 
-def _fall_back(artifact: Artifact, matches: Matches, digests: Sequence[str], card: ThresholdCard) -> ThresholdReport:
-    """The default for every class, and a warning that says why."""
-    counts = matches.truths.sum(axis=0)
-    default = DEFAULT_THRESHOLD
-    classes = [
-        ClassThreshold(
-            name=name, threshold=default, own=None, low=0.0, high=1.0, truths=int(counts[index]), basis="default"
-        )
-        for index, name in enumerate(artifact.names)
-    ]
-    why = f"{matches.frame_count} tuning frames with {counts.sum()} labelled boxes, none of which the artifact found"
-    warning = f"Thresholds were not tuned: {why}. Every class has the default {default}. Label more audit frames."
-    return _report(artifact, matches, digests, card, classes).model_copy(update={"warning": warning})
-
-
-def _report(
-    artifact: Artifact,
-    matches: Matches,
-    digests: Sequence[str],
-    card: ThresholdCard,
-    classes: Sequence[ClassThreshold],
-) -> ThresholdReport:
-    thresholds = tuple(item.threshold for item in classes)
-    compared = {"tuned": thresholds} | {f"global {value}": (value,) * len(thresholds) for value in COMPARED}
-    return ThresholdReport(
-        tuned=artifact.model_copy(update={"thresholds": thresholds}),
-        audit_digests=tuple(digests),
-        frames=matches.frame_count,
-        truths=int(matches.truths.sum()),
-        beta=card.beta,
-        global_threshold=DEFAULT_THRESHOLD,
-        classes=tuple(classes),
-        comparison=tuple(operating_point(name, matches, values, card.beta) for name, values in compared.items()),
-    )
-
-
-def operating_point(name: str, matches: Matches, thresholds: Sequence[float], beta: float) -> OperatingPoint:
-    """What thresholds give over all classes; classes beyond the given thresholds are never shown."""
-    limits = [*thresholds, *[1.1] * (matches.class_count - len(thresholds))]
-    counts = count_at(matches, limits)
-    found, false, missed = (int(part.sum()) for part in (counts.found, counts.false, counts.missed))
-    weighted = (1 + beta**2) * found + beta**2 * missed + false
-    per_frame = 1000 / matches.frame_count if matches.frame_count else 0.0
-    return OperatingPoint(
-        name=name,
-        precision=found / (found + false) if found + false else None,
-        recall=found / (found + missed) if found + missed else None,
-        f_beta=(1 + beta**2) * found / weighted if weighted else None,
-        false_positives_per_1000_frames=false * per_frame,
-        missed_per_1000_frames=missed * per_frame,
-    )
+def _kept(found: tuple[float, bool] | None, otherwise: str) -> _Found | None:
+    return None if found is None else _Found(found[0], "" if found[1] else otherwise)

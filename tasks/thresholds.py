@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames, AuditSet, load
 from edgeloop.card import DeviceProfile, ThresholdCard
 from edgeloop.evaluation import match_audit, open_for, predict, scored_names
 from edgeloop.matching import join, match
 from edgeloop.measures import ThresholdReport
+from edgeloop.output import say
 from edgeloop.predictions import predictions_path, save_predictions
-from edgeloop.thresholds import report_thresholds
+from edgeloop.threshold_report import report_thresholds
+from edgeloop.thresholds import Labelled
 from tasks.stage import stage
 
 
@@ -27,15 +27,15 @@ def thresholds(
     Without a labelled box to tune on every class gets the default, with a warning in the report and on stderr.
 
     Raises:
-        BadInput: no audit set, a set has changed since it was frozen, or shares no class with the artifact.
+        BadInput: no audit set, a set has changed since it was frozen, or shares no class with the artifact, or the card
+            names a class that the artifact does not know.
     """
     artifact.verify()
     halves = [load(audit).half("tune") for audit in audits]
     report = tune_on(artifact, halves, card, profile, out)
     report.save(out / f"{artifact.id}-thresholds.json")
     report.tuned.save_sidecar()
-    if report.warning:
-        Console(stderr=True).print(f"warning: {report.warning}", markup=False)
+    say(*([f"warning: {report.warning}"] if report.warning else report.remarks))
     return report
 
 
@@ -51,4 +51,4 @@ def tune_on(
         save_predictions(predictions_path(artifact, half, out), artifact, half, detections)
         parts.append(match_audit(artifact, half, detections, names))
     groups = [f"{half.name} {group}" for half in halves for group in half.groups]
-    return report_thresholds(artifact, join(parts), groups, [half.digest for half in halves], card)
+    return report_thresholds(artifact, Labelled(join(parts), groups, [half.digest for half in halves]), card)

@@ -13,7 +13,7 @@ from edgeloop.reports.curves import HEIGHT, WIDTH, Plot, plots
 from edgeloop.reports.page import write_page
 from edgeloop.reports.pictures import Mistake, mistakes_of, worst
 from edgeloop.reports.rows import bars, class_rows, file_rows, operating_points, set_row
-from edgeloop.thresholds import COMPARED
+from edgeloop.threshold_report import COMPARED
 
 PICTURES = 10  # of each kind
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgeloop.card import ThresholdCard
 from edgeloop.matching import Matches
 from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, OperatingPoint
-from edgeloop.thresholds import COMPARED, operating_point
+from edgeloop.threshold_report import COMPARED, operating_point
+from edgeloop.thresholds import Labelled
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,9 @@ def operating_points(matches: Matches, names: Sequence[str], candidate: Candidat
     known = dict(zip(shipped.names, shipped.thresholds, strict=True))
     compared = {"shipped": [known.get(name, 1.1) for name in names]}
     compared |= {f"global {value}": [value] * len(names) for value in COMPARED}
-    beta = report.beta if report else 1.0
-    return [operating_point(name, matches, values, beta) for name, values in compared.items()]
+    card = (report.card if report else None) or ThresholdCard(beta=report.beta if report else 1.0)
+    seen = Labelled(matches, ())
+    return [operating_point(name, "held-out", seen, values, (names, card)) for name, values in compared.items()]
 
 
 @dataclass(frozen=True)

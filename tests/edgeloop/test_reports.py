@@ -22,7 +22,7 @@ from edgeloop.drift import ColumnDrift, DriftReport, RetrainDecision, WindowDrif
 from edgeloop.evidence import collect
 from edgeloop.gate import decide
 from edgeloop.matching import match
-from edgeloop.measures import Candidate
+from edgeloop.measures import Candidate, ThresholdReport
 from edgeloop.reports.curves import HEIGHT, WIDTH, plot_class, polyline
 from edgeloop.reports.demo import write_demo_report
 from edgeloop.reports.gate import Judged, write_gate_report
@@ -30,7 +30,6 @@ from edgeloop.reports.pictures import SIDE, find_mistakes, worst
 from edgeloop.reports.rows import bars
 from edgeloop.retraining import RetrainResult
 from edgeloop.selection import Selected, Selection
-from edgeloop.thresholds import ThresholdReport
 from tasks.evaluate import evaluate
 from tasks.thresholds import thresholds
 from tests import scenes

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from edgeloop.artifact import DEFAULT_THRESHOLD, Artifact
 from edgeloop.boxes import Detections
 from edgeloop.card import ThresholdCard
-from edgeloop.matching import count_at, match
-from edgeloop.thresholds import best_threshold, f_beta_curve, report_thresholds, shrink, tune
+from edgeloop.matching import Matches, count_at, match
+from edgeloop.objectives import best_threshold, f_beta_curve
+from edgeloop.threshold_report import report_thresholds
+from edgeloop.thresholds import Labelled, shrink, tune
 from tests import scenes
 
 ARTIFACT = Artifact(
@@ -24,6 +26,11 @@ ARTIFACT = Artifact(
     names=("a", "b", "c", "d"),
     thresholds=(0.25,) * 4,
 )
+
+
+def labelled(matches: Matches) -> Labelled:
+    """Every frame on its own."""
+    return Labelled(matches, [str(number) for number in range(matches.frame_count)], ["d"])
 
 
 def f_beta_at(threshold: float, scores: np.ndarray, hits: np.ndarray, truths: int, beta: float) -> float:
@@ -104,7 +111,7 @@ def test_shrinkage_is_a_weighted_mean_and_full_below_the_minimum() -> None:
 def test_tuned_thresholds_beat_the_usual_global_ones() -> None:
     """On the frames they were tuned on, F1 over all classes is above that of 0.25 and of 0.5 for everybody."""
     matches = scenes.matches(200)
-    report = report_thresholds(ARTIFACT, matches, [str(i) for i in range(200)], ["d"], ThresholdCard())
+    report = report_thresholds(ARTIFACT, labelled(matches), ThresholdCard())
     tuned, quarter, half = report.comparison
     assert (tuned.name, quarter.name, half.name) == ("tuned", "global 0.25", "global 0.5")
     assert tuned.f_beta > max(quarter.f_beta, half.f_beta)
@@ -118,7 +125,7 @@ def test_report_says_what_each_threshold_rests_on() -> None:
     matches = scenes.matches(60)
     truths = matches.truths.sum(axis=0)
     card = ThresholdCard(minimum_truths=int(truths[3]) + 1)
-    report = report_thresholds(ARTIFACT, matches, [str(i) for i in range(60)], ["d"], card)
+    report = report_thresholds(ARTIFACT, labelled(matches), card)
     assert [item.truths for item in report.classes] == truths.tolist()
     assert [item.basis for item in report.classes] == ["shrunk", "shrunk", "shrunk", "global"]
     assert report.classes[3].threshold == report.global_threshold
@@ -135,8 +142,9 @@ def test_a_weight_of_two_is_the_frame_twice() -> None:
     weights = np.array([2, 0, 1] * 10)
     again = np.repeat(np.arange(30), weights)
     card = ThresholdCard()
-    weighted = tune(match(seen, truths, 4), card, weights)
-    repeated = tune(match([seen[i] for i in again], [truths[i] for i in again], 4), card)
+    names = ARTIFACT.names
+    weighted = tune(labelled(match(seen, truths, 4)), card, names, weights)
+    repeated = tune(labelled(match([seen[i] for i in again], [truths[i] for i in again], 4)), card, names)
     assert weighted is not None
     assert repeated is not None
     np.testing.assert_allclose(weighted.thresholds, repeated.thresholds, atol=1e-6)
@@ -148,7 +156,7 @@ def test_nothing_to_tune_on_falls_back_loudly(frames: int) -> None:
     nothing = np.zeros((0, 4), np.float32)
     truths = [scenes.Truths(nothing, np.zeros(0, np.int64))] * frames
     matches = match([Detections.empty()] * frames, truths, 4)
-    report = report_thresholds(ARTIFACT, matches, [str(i) for i in range(frames)], [], ThresholdCard())
+    report = report_thresholds(ARTIFACT, labelled(matches), ThresholdCard())
     assert report.tuned.thresholds == (DEFAULT_THRESHOLD,) * 4
     assert {item.basis for item in report.classes} == {"default"}
     assert report.warning is not None
