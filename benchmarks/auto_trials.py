@@ -28,7 +28,7 @@ from edgeloop.edge.auto import MAXIMUM_ROUNDS, RuntimeChoice, Times, measure, op
 from edgeloop.edge.machine import instructions, machine
 from edgeloop.edge.runtime import RuntimeName, Settings, installed, load
 from edgeloop.files import sha256, write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from models.quantize import quantize
 

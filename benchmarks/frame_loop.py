@@ -34,7 +34,7 @@ from edgeloop.edge.frame import Image, decode_image
 from edgeloop.edge.machine import instructions, machine
 from edgeloop.edge.runtime import RuntimeName, open_runtime
 from edgeloop.files import sha256, write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from edgeloop.sample.generate import generate
 from edgeloop.sample.scene import TINY

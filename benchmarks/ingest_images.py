@@ -30,7 +30,7 @@ import numpy as np
 
 from edgeloop.edge.machine import machine
 from edgeloop.files import write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from edgeloop.spread import spread
 

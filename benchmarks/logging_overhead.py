@@ -36,7 +36,7 @@ from edgeloop.edge.runtime import Runtime, open_runtime
 from edgeloop.edge.segments import DeviceLog
 from edgeloop.edge.upload import Uploader
 from edgeloop.files import write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from models.quantize import quantize
 

@@ -36,7 +36,7 @@ from edgeloop.edge.flags import read_flags
 from edgeloop.edge.log import read_log
 from edgeloop.edge.machine import instructions, machine
 from edgeloop.files import write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from models.quantize import quantize
 from tests.cameras import MjpegCamera
