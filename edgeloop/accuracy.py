@@ -22,7 +22,7 @@ from edgeloop.calibration_error import calibration, class_errors, relative_boxes
 from edgeloop.card import EvaluationCard
 from edgeloop.coco import coco_average_precision
 from edgeloop.errors import BadInput
-from edgeloop.matching import IOU_LIMITS, Matches, Truths, boxes_in_order, match
+from edgeloop.matching import IOU_LIMITS, Matches, Truths, match, rank
 from edgeloop.measures import ClassScore, EvaluationReport, Interval, Part
 from edgeloop.predictions import renumber
 from edgeloop.rates import Totals, totals
@@ -127,7 +127,7 @@ class Marked:
     @cached_property
     def boxes(self) -> np.ndarray:
         sizes = [(frame.frame.width, frame.frame.height) for frame in self.audit.frames]
-        return relative_boxes(boxes_in_order(self.seen), self.matches.frames, sizes)
+        return relative_boxes(rank(self.seen).detections.boxes, self.matches.frames, sizes)
 
     @cached_property
     def precisions(self) -> Doubles:
