@@ -7,10 +7,9 @@ from pathlib import Path
 from edgeloop.audit import AuditFrames
 from edgeloop.measures import Interval
 from edgeloop.own_evaluation import OwnEvaluation
-from edgeloop.predictions import load_predictions, renumber
 from edgeloop.reports.diagrams import HEIGHT, SIDE, WIDTH, reliability_bars, severity_curves
 from edgeloop.reports.page import write_page
-from edgeloop.reports.pictures import Mistake, find_mistakes, worst
+from edgeloop.reports.pictures import mistakes_of, worst
 
 PICTURES = 12  # of each kind
 
@@ -21,7 +20,7 @@ def write_evaluation_report(path: Path, found: OwnEvaluation, audit: AuditFrames
     Raises:
         BadInput: the saved detections or an image are missing, or jinja2 is not installed.
     """
-    report, mistakes = found.report, _mistakes(found, audit)
+    report, mistakes = found.report, mistakes_of(found.artifact, audit, found.report.predictions)
     return write_page(
         path,
         "evaluation.html.j2",
@@ -60,11 +59,3 @@ def _overall(found: OwnEvaluation) -> list[tuple[str, float | None, Interval | N
         error = report.calibration.error
         stated.append(("calibration error (D-ECE)", error.value, error, True))
     return stated
-
-
-def _mistakes(found: OwnEvaluation, audit: AuditFrames) -> list[Mistake]:
-    artifact = found.artifact
-    names = tuple(dict.fromkeys((*audit.names, *artifact.names)))
-    known = dict(zip(artifact.names, artifact.thresholds, strict=True))
-    seen = renumber(load_predictions(found.report.predictions, artifact.id, audit), artifact.names, names)
-    return find_mistakes(audit, seen, names, [known.get(name, 1.1) for name in names])

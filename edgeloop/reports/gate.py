@@ -16,10 +16,9 @@ from edgeloop.measures import (
     OperatingPoint,
     ThresholdReport,
 )
-from edgeloop.predictions import load_predictions, renumber
 from edgeloop.reports.curves import HEIGHT, WIDTH, Plot, plots
 from edgeloop.reports.page import write_page
-from edgeloop.reports.pictures import Mistake, find_mistakes, worst
+from edgeloop.reports.pictures import Mistake, mistakes_of, worst
 from edgeloop.reports.rows import bars, class_rows, file_rows, set_row
 from edgeloop.thresholds import COMPARED, operating_point
 
@@ -87,8 +86,7 @@ def _points(
     matches: Matches, names: Sequence[str], shipped: Artifact, report: ThresholdReport | None
 ) -> list[OperatingPoint]:
     beta = report.beta if report else 1.0
-    known = dict(zip(shipped.names, shipped.thresholds, strict=True))
-    compared = {"shipped": [known.get(name, 1.1) for name in names]}
+    compared = {"shipped": list(shipped.thresholds_of(names))}
     compared |= {f"global {value}": [value] * len(names) for value in COMPARED}
     return [operating_point(name, matches, values, beta) for name, values in compared.items()]
 
@@ -99,7 +97,4 @@ def _mistakes(candidate: Candidate, audit: AuditFrames) -> list[Mistake]:
     report = candidate.report_on(shipped.id, audit.name)
     if report is None or report.audit_digest != audit.digest:
         return []
-    names = tuple(dict.fromkeys((*audit.names, *shipped.names)))
-    known = dict(zip(shipped.names, shipped.thresholds, strict=True))
-    seen = renumber(load_predictions(report.predictions, shipped.id, audit), shipped.names, names)
-    return find_mistakes(audit, seen, names, [known.get(name, 1.1) for name in names])
+    return mistakes_of(shipped, audit, report.predictions)

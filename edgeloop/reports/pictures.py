@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.boxes import Detections, Floats, iou_matrix
 from edgeloop.edge.frame import Image, decode_image
 from edgeloop.matching import Truths, match_frame
+from edgeloop.predictions import load_predictions, renumber
 
 SIDE = 220  # pixels of a picture
 Colour = tuple[int, int, int]  # BGR
@@ -71,6 +73,13 @@ def find_mistakes(
         for frame, seen, truth in zip(audit.frames, detections, audit.truths(names), strict=True)
         for mistake in _on_frame(frame.frame.image, seen, truth, names, thresholds)
     ]
+
+
+def mistakes_of(artifact: Artifact, audit: AuditFrames, predictions: Path) -> list[Mistake]:
+    """The same from the saved detections of an artifact, at its own thresholds, over all classes that either knows."""
+    names = tuple(dict.fromkeys((*audit.names, *artifact.names)))
+    seen = renumber(load_predictions(predictions, artifact.id, audit), artifact.names, names)
+    return find_mistakes(audit, seen, names, artifact.thresholds_of(names))
 
 
 def _on_frame(
