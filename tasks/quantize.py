@@ -52,9 +52,7 @@ def quantize(artifact: Artifact, version: DatasetVersion, card: Card, config: Co
 
 def file_name(artifact: Artifact, version: DatasetVersion, card: Card) -> str:
     """What the INT8 file is called: everything that it follows from has a part in the name."""
-    made_from = f"{version.md5} {card.seed} {card.quantize.to_json()}"
-    if (card.input, card.open_batch) != ("float32-nchw", False):
-        made_from += f" {card.input} {card.open_batch}"
+    made_from = f"{version.md5} {card.seed} {card.input} {card.open_batch} {card.quantize.to_json()}"
     recipe = hashlib.sha256(made_from.encode()).hexdigest()[:6]
     return f"{card.name}-{artifact.imgsz}-{artifact.checkpoint_sha256[:12] or artifact.id}-{recipe}-int8.onnx"
 

@@ -24,7 +24,7 @@ from edgeloop.progress import bar
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MAXIMUM_BYTES = 200 * 1000 * 1000
 MAXIMUM_PIXELS = 100 * 1000 * 1000  # decodes to 300 MB
-LOOK_SIDE = 128
+LOOK_SIDE = 128  # one size for all cameras and artifacts, so that statistics compare; 0.1 to 0.2 ms a frame
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Look:
     Attributes:
         brightness: mean grey value, 0..255.
         contrast: standard deviation of the grey values, 0..127.5.
-        sharpness: variance of the Laplacian.
+        sharpness: variance of the Laplacian (Pech-Pacheco et al. 2000, "Diatom autofocusing"), 0 for a flat image.
     """
 
     brightness: float
