@@ -34,13 +34,15 @@ class Tuning(Record):
     ranges: dict[str, float] = Field(default_factory=dict)
 
 
-def settings(tuning: Tuning | None) -> dict[str, Any]:
-    """Ultralytics' training arguments that differ from the card's."""
+def settings(card: Card, tuning: Tuning | None) -> dict[str, Any]:
+    """Ultralytics' training arguments that differ from those of a first training."""
     if tuning is None:
         return {}
     changed: dict[str, Any] = {"lr0": tuning.learning_rate}
     if tuning.ranges:
-        changed["amp"] = False  # rounding to int8 is simulated in float32
+        # Rounding is simulated in float32. The few epochs take a step each batch, without gathering 64 images first and
+        # without a warm-up, which would be most of them.
+        changed |= {"amp": False, "nbs": card.batch, "warmup_epochs": 0.0}
     return changed
 
 

@@ -177,7 +177,7 @@ def _fit(
     log = folder / LOG
     watch = TrainingWatch(f"train {card.name}", staged.train, log, on_epoch)
     with logged_to(log) as ready, watch, _threads_kept():
-        run_settings = {"epochs": epochs, "pretrained": str(start) if start else False, **settings(second[0])}
+        run_settings = {"epochs": epochs, "pretrained": str(start) if start else False, **settings(card, second[0])}
         trainer = _construct(DetectionTrainer, _settings(card, staged, folder / "run") | run_settings, card)
         tune(trainer, card, *second)
         trainer.add_callback("on_model_save", _drop_best)
@@ -361,6 +361,14 @@ def export_onnx(
     )
     artifact.save_sidecar()
     return artifact
+
+
+def fused_weights(checkpoint: Path, card: Card) -> dict[str, Any]:
+    """The weights (out, in, height, width) of every convolution as `export_onnx` writes them, by its module's name."""
+    model = open_checkpoint(checkpoint, card)
+    _prepare_head(model, card, dynamic=False)
+    named = {name: module for name, module in model.named_modules() if type(module).__name__ == "Conv2d"}
+    return {name: module.weight.detach().numpy() for name, module in named.items()}
 
 
 def _prepare_head(model: Any, card: Card, dynamic: bool) -> None:
