@@ -42,7 +42,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "repeat factor": {"repeat_threshold": THRESHOLD},
     "weights, effective": {"class_weights": "effective"},
-    "weights, balanced": {"class_weights": "balanced"},
     "repeat factor + weights, effective": {"repeat_threshold": THRESHOLD, "class_weights": "effective"},
 }
 Row = dict[str, Any]

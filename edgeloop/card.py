@@ -38,12 +38,12 @@ class QatCard(Record):
     Attributes:
         when: "needed" where post-training quantization cannot keep the limits; "always" to ask for it anyhow.
         epochs: passes over the training side.
-        learning_rate: of them; a tenth or less of what the detector was trained with.
+        learning_rate: of them.
     """
 
     when: Literal["needed", "always"] = "needed"
     epochs: int = Field(default=4, ge=1)
-    learning_rate: float = Field(default=0.0001, gt=0)
+    learning_rate: float = Field(default=0.001, gt=0)
 
 
 class QuantizeCard(Record):
