@@ -4,9 +4,10 @@
     python -m benchmarks.qat --sets sample,neu-det --neu-det DIR --start CHECKPOINT.pt
 
 Two recipes are quantized after training, and trained on with INT8 simulated: ranges by entropy, which cut too much of a
-small network, and every convolution with min-max ranges, the head's outputs among them. Beside them is the float detector
-trained on as long without INT8, and the same recipes on that one: what is left over those is what INT8 in the training
-wins. Scored on a side that nothing was trained, calibrated or chosen on. Writes qat.json and a table in Markdown.
+small network, and every convolution with min-max ranges, the head's outputs among them. Beside them is the float
+detector trained on as long without INT8, and the same recipes on that one: what is left over those is what INT8 in the
+training wins. Scored on a side that nothing was trained, calibrated or chosen on. Writes qat.json and a table in
+Markdown.
 """
 
 from __future__ import annotations
