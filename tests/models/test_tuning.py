@@ -190,3 +190,20 @@ def test_the_smallest_channels_go() -> None:
     assert left.shape[0] == len(kept)
     assert left.shape[1] == first.conv.in_channels == model.model[2].c
     assert (left.norm(dim=(2, 3)) > 1e-3).all()
+
+
+def test_both_branches_of_an_end_to_end_head_shrink() -> None:
+    """In training the one-to-one branch is cut off the trunk; it reads fewer channels all the same."""
+    import_ultralytics()
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+    from yaml import safe_load
+
+    from models.prune import prune
+
+    model = DetectionModel({**safe_load(END_TO_END), "scale": "n"}, verbose=False)
+    head = model.model[-1]
+    read = [branch[0][0].conv.in_channels for branch in (head.cv2, head.one2one_cv2)]
+    prune(model, PruneCard(ratio=0.5, round_to=1), SIDE)
+    assert [branch[0][0].conv.in_channels for branch in (head.cv2, head.one2one_cv2)] == [one // 2 for one in read]
+    assert model.train()(torch.zeros(2, 3, SIDE, SIDE))["one2one"]["scores"].shape[1] == 2
