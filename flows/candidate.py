@@ -41,7 +41,7 @@ def candidate(
     if "fp16" in card.precisions:
         files.append(halve(files[0], version, card, config))
     if "int8" in card.precisions:
-        files.append(quantize(files[0], version, card, config))
+        files.append(quantize(files[0], checkpoint, version, card, config))
     reports = tuple(thresholds(file, audits, card.thresholds, profile, out) for file in files)
     tuned = tuple(report.tuned for report in reports)
     measured = Candidate(

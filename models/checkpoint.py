@@ -25,6 +25,7 @@ class Checkpoint(Record):
         names: class names, index is the class id.
         epochs: passes over the training side.
         curve: one point an epoch.
+        pruned: share of the channels that was removed; such a model does not fit its architecture's YAML. 0: none.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Checkpoint(Record):
     names: tuple[str, ...]
     epochs: int
     curve: tuple[Epoch, ...]
+    pruned: float = 0.0
 
 
 def load_checkpoint_record(path: Path) -> Checkpoint:

@@ -31,6 +31,7 @@ from models.checkpoint import CHECKPOINT, LOG, RECORD, Checkpoint, check_trusted
 from models.onnx_graph import slim
 from models.staging import NOTHING_MORE, Repetition, StagedSet, stage_set
 from models.training_watch import Epoch, TrainingWatch, logged_to, read_curve
+from models.tuning import Tuning, settings, share_after, tune
 
 OPSET = 17  # TensorRT 8.x reads up to 17, ONNX Runtime 1.17 up to 20
 RAM_CACHE_BYTES = 1 << 30  # decoded images kept in memory; larger sets are decoded again every epoch
@@ -57,6 +58,7 @@ def train(
     dataset_md5: str = "",
     held_out: HeldOut = NOTHING_MORE,
     on_epoch: Callable[[Epoch], None] | None = None,
+    tuning: Tuning | None = None,
 ) -> Checkpoint:
     """Train `card` on the YOLO-layout set of `data_yaml`; `out` then holds checkpoint.pt, its record and train.log.
 
@@ -72,17 +74,17 @@ def train(
         dataset_md5: the version of the data set, for the record.
         held_out: what may not be trained on, beside the audit side of the data set itself.
         on_epoch: called after every epoch.
+        tuning: for a second training of `start`: fewer channels, or fake INT8.
 
     Raises:
         BadInput: no images or labels, an unknown architecture or augmentation, a checkpoint that may not be opened or
             does not fit, a training side that holds an audit frame, or a loss that is no longer a number.
     """
     _check_augmentations(card)
-    if start is not None:
-        open_checkpoint(start, card)  # refuses what may not or cannot be opened before anything is written
+    model = None if start is None else open_checkpoint(start, card)  # refused, if at all, before anything is written
     with atomic_directory(out) as folder:
         staged = stage_set(data_yaml, folder / "data", held_out, _repetition(card))
-        curve = _fit(card, staged, folder, (start, epochs, on_epoch))
+        curve = _fit(card, staged, folder, (start, epochs, on_epoch), (tuning, model))
         content = _portable(folder / "run" / "weights" / "last.pt")
         (folder / CHECKPOINT).write_bytes(content)
         for scratch in ("data", "run"):
@@ -96,6 +98,7 @@ def train(
             names=staged.names,
             epochs=epochs,
             curve=curve,
+            pruned=share_after(tuning, model),
         )
         record.save(folder / RECORD)
     return record
@@ -160,7 +163,13 @@ def _private_folder() -> str:
     return folder
 
 
-def _fit(card: Card, staged: StagedSet, folder: Path, run: tuple[Path | None, int, Any]) -> tuple[Epoch, ...]:
+def _fit(
+    card: Card,
+    staged: StagedSet,
+    folder: Path,
+    run: tuple[Path | None, int, Any],
+    second: tuple[Tuning | None, Any],
+) -> tuple[Epoch, ...]:
     start, epochs, on_epoch = run
     import_ultralytics()
     from ultralytics.models.yolo.detect import DetectionTrainer
@@ -168,8 +177,9 @@ def _fit(card: Card, staged: StagedSet, folder: Path, run: tuple[Path | None, in
     log = folder / LOG
     watch = TrainingWatch(f"train {card.name}", staged.train, log, on_epoch)
     with logged_to(log) as ready, watch, _threads_kept():
-        run_settings = {"epochs": epochs, "pretrained": str(start) if start else False}
+        run_settings = {"epochs": epochs, "pretrained": str(start) if start else False, **settings(card, second[0])}
         trainer = _construct(DetectionTrainer, _settings(card, staged, folder / "run") | run_settings, card)
+        tune(trainer, card, *second)
         trainer.add_callback("on_model_save", _drop_best)
         if "," not in card.training_device:  # several devices train in child processes, which cannot share a bar
             if start is not None:
@@ -290,6 +300,7 @@ def _portable(weights: Path) -> bytes:
         parameter.requires_grad = False
     model.args, model.pt_path = arguments, CHECKPOINT
     model.yaml["yaml_file"] = Path(model.yaml.get("yaml_file", "")).name
+    vars(model).pop("class_weights", None)  # of this training alone
     model.half()
     keys = ("version", "license", "docs")
     document = {"model": model, "train_args": arguments, "epoch": -1, **{key: trained[key] for key in keys}}
@@ -350,6 +361,14 @@ def export_onnx(
     )
     artifact.save_sidecar()
     return artifact
+
+
+def fused_weights(checkpoint: Path, card: Card) -> dict[str, Any]:
+    """The weights (out, in, height, width) of every convolution as `export_onnx` writes them, by its module's name."""
+    model = open_checkpoint(checkpoint, card)
+    _prepare_head(model, card, dynamic=False)
+    named = {name: module for name, module in model.named_modules() if type(module).__name__ == "Conv2d"}
+    return {name: module.weight.detach().numpy() for name, module in named.items()}
 
 
 def _prepare_head(model: Any, card: Card, dynamic: bool) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from edgeloop.card import Card
+from edgeloop.card import Card, PruneCard
 from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion
-from edgeloop.errors import BadInput, EdgeloopError
 from edgeloop.files import sha256
-from models.apart import BAD_INPUT, FULL_DISK, INTERRUPTED, TrainingJob
+from models.apart import TrainingJob
 from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record
-from tasks.process import boot
+from models.tuning import Tuning
+from tasks.process import train_apart
 from tasks.stage import stage
 
 
@@ -24,7 +20,9 @@ from tasks.stage import stage
 def train(
     version: DatasetVersion, card: Card, config: Config, start: Path | None = None, epochs: int | None = None
 ) -> Checkpoint:
-    """Train the card on the version's training side.
+    """Train the card on the version's training side; where the card prunes, remove channels then and train on.
+
+    A start that was pruned before keeps its shape and is not pruned again.
 
     Args:
         version: the data.
@@ -40,40 +38,30 @@ def train(
     passes = epochs or card.epochs_for(version.frames["train"], challenger=start is not None)
     begin = start or card.start
     out = config.workspace.artifacts / "checkpoints" / f"{card.name}-{_key(version, card, begin, passes)}"
-    train_apart(
-        TrainingJob(
-            data_yaml=version.data_yaml,
-            card=card,
-            out=out,
-            start=begin,
-            epochs=passes,
-            dataset_md5=version.md5,
-            data=version.root,
-            audits=tuple(config.path(folder) for folder in config.audits),
-        )
+    job = TrainingJob(
+        data_yaml=version.data_yaml,
+        card=card,
+        out=out,
+        start=begin,
+        epochs=passes,
+        dataset_md5=version.md5,
+        data=version.root,
+        audits=tuple(config.path(folder) for folder in config.audits),
     )
-    return load_checkpoint_record(out / CHECKPOINT)
+    trained = _trained(job)
+    return trained if card.prune is None or trained.pruned else _pruned(job, trained, card.prune)
 
 
-def train_apart(job: TrainingJob) -> None:
-    """Run the job in a child, which ends with us; its progress is on our stderr.
+def _pruned(job: TrainingJob, trained: Checkpoint, asked: PruneCard) -> Checkpoint:
+    """The trained checkpoint with fewer channels, in a folder beside its own."""
+    tuning = Tuning(learning_rate=asked.learning_rate, prune=asked)
+    changes = {"start": trained.path, "epochs": asked.epochs, "tuning": tuning}
+    return _trained(job.model_copy(update={**changes, "out": job.out.with_name(f"{job.out.name}-pruned")}))
 
-    Raises:
-        BadInput: as the child says it.
-        OSError: the disk is full.
-        KeyboardInterrupt: the child was interrupted.
-        EdgeloopError: it failed otherwise; its traceback is on stderr.
-    """
-    command = boot([sys.executable, "-m", "models.apart"])
-    child = subprocess.run(command, input=job.model_dump_json(), stdout=subprocess.PIPE, text=True, check=False)
-    if child.returncode == BAD_INPUT:
-        raise BadInput(child.stdout)
-    if child.returncode == FULL_DISK:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(job.out))
-    if child.returncode == INTERRUPTED:
-        raise KeyboardInterrupt
-    if child.returncode:
-        raise EdgeloopError(f"Training ended with exit code {child.returncode}; the reason is on stderr above.")
+
+def _trained(job: TrainingJob) -> Checkpoint:
+    train_apart(job)
+    return load_checkpoint_record(job.out / CHECKPOINT)
 
 
 def _key(version: DatasetVersion, card: Card, start: Path | None, epochs: int) -> str:
