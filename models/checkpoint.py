@@ -37,6 +37,11 @@ class Checkpoint(Record):
     curve: tuple[Epoch, ...]
 
 
+def result_folder(out: Path, epochs: int, until: int | None) -> Path:
+    """Where the checkpoint of a training into `out` goes that pauses after `until` of its epochs; None: it does not."""
+    return out if until is None or until >= epochs else out.with_name(f"{out.name}-epoch{until}")
+
+
 def load_checkpoint_record(path: Path) -> Checkpoint:
     """The record beside a `checkpoint.pt` that `train` wrote, checked against the file; the folder may have moved.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,16 +16,22 @@ from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import BadInput, EdgeloopError
 from edgeloop.files import sha256
 from models.apart import BAD_INPUT, FULL_DISK, INTERRUPTED, TrainingJob
-from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record
+from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record, result_folder
+from models.continuation import unfinished_folder
 from tasks.process import boot
 from tasks.stage import stage
 
 
 @stage
 def train(
-    version: DatasetVersion, card: Card, config: Config, start: Path | None = None, epochs: int | None = None
+    version: DatasetVersion,
+    card: Card,
+    config: Config,
+    start: Path | None = None,
+    epochs: int | None = None,
+    until: int | None = None,
 ) -> Checkpoint:
-    """Train the card on the version's training side.
+    """Train the card on the version's training side; killed, it goes on from its last finished epoch.
 
     Args:
         version: the data.
@@ -32,6 +39,7 @@ def train(
         config: where checkpoints are kept: one folder below `artifacts` for each version, card, start and length.
         start: checkpoint to continue from, such as the champion's; the card's own when None.
         epochs: passes over the training side; what the card says for a set of this size when None.
+        until: pause after so many of them; asked again with more, the same training goes on.
 
     Raises:
         BadInput: see `models.ultralytics_door.train`; a frame of the version's audit side or of the configuration's
@@ -39,7 +47,7 @@ def train(
     """
     passes = epochs or card.epochs_for(version.frames["train"], challenger=start is not None)
     begin = start or card.start
-    out = config.workspace.artifacts / "checkpoints" / f"{card.name}-{_key(version, card, begin, passes)}"
+    out = _folder(version, card, config, (begin, passes))
     train_apart(
         TrainingJob(
             data_yaml=version.data_yaml,
@@ -50,9 +58,21 @@ def train(
             dataset_md5=version.md5,
             data=version.root,
             audits=tuple(config.path(folder) for folder in config.audits),
+            until=until,
         )
     )
-    return load_checkpoint_record(out / CHECKPOINT)
+    return load_checkpoint_record(result_folder(out, passes, until) / CHECKPOINT)
+
+
+def abandon(version: DatasetVersion, card: Card, config: Config) -> None:
+    """Forget a training of the card from its own start that paused and is not going on; its checkpoints stay."""
+    passes = card.epochs_for(version.frames["train"])
+    shutil.rmtree(unfinished_folder(_folder(version, card, config, (card.start, passes))), ignore_errors=True)
+
+
+def _folder(version: DatasetVersion, card: Card, config: Config, run: tuple[Path | None, int]) -> Path:
+    """Where the checkpoint goes; `run` is its start and its epochs."""
+    return config.workspace.artifacts / "checkpoints" / f"{card.name}-{_key(version, card, *run)}"
 
 
 def train_apart(job: TrainingJob) -> None:
