@@ -8,7 +8,7 @@ from edgeloop.card import Card
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.record import Record
-from models.training_watch import Epoch
+from edgeloop.training_curve import Epoch
 
 CHECKPOINT, RECORD, LOG = "checkpoint.pt", "checkpoint.json", "train.log"
 

@@ -30,8 +30,9 @@ from edgeloop.errors import BadInput
 from edgeloop.files import sha256, write_bytes
 from edgeloop.lock import exclusive
 from edgeloop.record import Record
+from edgeloop.training_curve import Epoch
 from models.staging import StagedSet
-from models.training_watch import Epoch, TrainingWatch
+from models.training_watch import TrainingWatch
 
 PROGRESS, LOCK = "progress.json", "lock"
 

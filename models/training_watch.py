@@ -15,26 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edgeloop.errors import BadInput
-from edgeloop.record import Record
-
-
-class Epoch(Record):
-    """One point of the training curve.
-
-    Attributes:
-        epoch: from 1.
-        losses: mean over the epoch on the training side, by Ultralytics' name (box, cls, dfl, …).
-        learning_rate: of the first parameter group.
-        map50, map50_95: on the validation side; None where it was not looked at.
-        seconds: it took.
-    """
-
-    epoch: int
-    losses: dict[str, float]
-    learning_rate: float
-    map50: float | None = None
-    map50_95: float | None = None
-    seconds: float = 0.0
+from edgeloop.training_curve import Epoch
 
 
 class TrainingWatch:

@@ -26,12 +26,13 @@ from edgeloop.card import Card
 from edgeloop.errors import BadInput
 from edgeloop.files import atomic_directory, atomic_file, sha256
 from edgeloop.held_out import HeldOut
+from edgeloop.training_curve import Epoch
 from models.byte_input import take_bytes
 from models.checkpoint import CHECKPOINT, LOG, RECORD, Checkpoint, check_trusted, result_folder
 from models.continuation import Continuation, training_key, working_in
 from models.onnx_graph import slim
 from models.staging import NOTHING_MORE, Repetition, StagedSet, stage_set
-from models.training_watch import Epoch, TrainingWatch, logged_to, read_curve
+from models.training_watch import TrainingWatch, logged_to, read_curve
 
 OPSET = 17  # TensorRT 8.x reads up to 17, ONNX Runtime 1.17 up to 20
 RAM_CACHE_BYTES = 1 << 30  # decoded images kept in memory; larger sets are decoded again every epoch

@@ -17,10 +17,10 @@ from edgeloop.card import Card
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.lock import exclusive
+from edgeloop.training_curve import Epoch
 from models.apart import TrainingJob
 from models.checkpoint import Checkpoint, result_folder
 from models.continuation import LOCK, PROGRESS, Progress, unfinished_folder
-from models.training_watch import Epoch
 from models.ultralytics_door import import_ultralytics, train
 from tests.training_sets import toy_card, write_set
 
