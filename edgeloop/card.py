@@ -270,12 +270,16 @@ def load_yaml(kind: type[R], path: Path) -> R:
 def load_card(path: Path) -> Card:
     """Read a card; paths in it that exist relative to the card become absolute.
 
+    A card may lie under the very name of its architecture: another card beside it is none.
+
     Raises:
         BadInput: the card does not fit, or the checkpoint it starts from is missing.
     """
     card = load_yaml(Card, path)
     beside = path.parent / card.architecture
-    changes: dict[str, object] = {"architecture": str(beside.resolve())} if beside.is_file() else {}
+    changes: dict[str, object] = (
+        {"architecture": str(beside.resolve())} if beside.is_file() and not _is_card(beside) else {}
+    )
     if card.start is not None:
         start = card.start if card.start.is_absolute() else path.parent / card.start
         if not start.is_file():
@@ -285,6 +289,12 @@ def load_card(path: Path) -> Card:
             )
         changes["start"] = start.resolve()
     return card.model_copy(update=changes)
+
+
+def _is_card(path: Path) -> bool:
+    """Whether a YAML file is a card, which names an architecture, where a model YAML describes one."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return isinstance(document, dict) and "architecture" in document
 
 
 def quantize_settings(card: Path | None, asked: Mapping[str, object]) -> QuantizeCard:
