@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from edgeloop.card import ThresholdCard
 from edgeloop.matching import Matches
 from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, OperatingPoint
-from edgeloop.threshold_report import COMPARED, operating_point
-from edgeloop.thresholds import Labelled
+from edgeloop.operating_points import COMPARED, NEVER, operating_point
+from edgeloop.ranking import Labelled
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def operating_points(matches: Matches, names: Sequence[str], candidate: Candidat
     """
     shipped, report = candidate.shipped, candidate.thresholds
     known = dict(zip(shipped.names, shipped.thresholds, strict=True))
-    compared = {"shipped": [known.get(name, 1.1) for name in names]}
+    compared = {"shipped": [known.get(name, NEVER) for name in names]}
     compared |= {f"global {value}": [value] * len(names) for value in COMPARED}
     card = (report.card if report else None) or ThresholdCard(beta=report.beta if report else 1.0)
     seen = Labelled(matches, ())
