@@ -23,8 +23,8 @@ from edgeloop.edge.machine import machine
 from edgeloop.edge.runtime import open_runtime
 from edgeloop.evaluation import match_audit, predict
 from edgeloop.measures import ThresholdReport
+from edgeloop.ranking import Labelled
 from edgeloop.threshold_report import report_thresholds
-from edgeloop.thresholds import Labelled
 from models.calibration import choose_frames, describe_frames
 from models.quantize import quantize
 
@@ -106,8 +106,8 @@ def table(of: MeasuredSet, rows: list[dict[str, Any]]) -> str:
             lines.append(_line(precision, said, list(row["thresholds"].values()), row["held_out"]["tuned"], interval))
     costs = "cost of a false alarm 1, of a missed red cell 1, of a missed white cell or platelet 5"
     run = (
-        f"BCCD, {Path(of.card.architecture).stem} at {of.card.imgsz} px, {machine()}. Tuned on {len(of.choosing.frames)} "
-        f"frames, judged on {len(of.scoring.frames)} others; {costs}."
+        f"BCCD, {Path(of.card.architecture).stem} at {of.card.imgsz} px, {machine()}. "
+        f"Tuned on {len(of.choosing.frames)} frames, judged on {len(of.scoring.frames)} others; {costs}."
     )
     return f"{run}\n\n{markdown(head, lines)}"
 

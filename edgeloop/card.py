@@ -98,8 +98,8 @@ class ClassTarget(Record):
     objective: Objective | None = None
     beta: float | None = Field(default=None, gt=0)
     minimum_recall: float | None = Field(default=None, gt=0, le=1)
-    cost_false: float | None = Field(default=None, ge=0)
-    cost_miss: float | None = Field(default=None, ge=0)
+    cost_false: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cost_miss: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     maximum_risk: float | None = Field(default=None, gt=0, lt=1)
 
 
@@ -113,7 +113,7 @@ class ThresholdCard(Record):
         beta: recall weighs beta times as much as precision.
         minimum_recall: share of the labelled boxes.
         cost_false, cost_miss: of a false positive and of a missed box, in any unit.
-        maximum_risk: mean share of a frame's boxes that is missed, over frames that show the class.
+        maximum_risk: mean share of the boxes of a group of frames that is missed, over groups that hold the class.
         minimum_truths: a class with fewer labelled boxes takes the global threshold.
         shrink: weight of the global threshold, in labelled boxes (a pseudo-count). A threshold that keeps a recall or a
             risk is only ever lowered by it.
@@ -123,8 +123,8 @@ class ThresholdCard(Record):
     objective: Objective = "f-beta"
     beta: float = Field(default=1.0, gt=0)
     minimum_recall: float = Field(default=0.95, gt=0, le=1)
-    cost_false: float = Field(default=1.0, ge=0)
-    cost_miss: float = Field(default=5.0, ge=0)
+    cost_false: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    cost_miss: float = Field(default=5.0, ge=0, allow_inf_nan=False)
     maximum_risk: float = Field(default=0.1, gt=0, lt=1)
     minimum_truths: int = Field(default=5, ge=1)
     shrink: float = Field(default=20.0, ge=0)

@@ -139,6 +139,9 @@ class ClassThreshold(Record):
     basis: Literal["own", "shrunk", "global", "default"]
     objective: Objective = "f-beta"
     recall: Interval | None = None  # at the threshold, on the tuning half; None without a label, or where not resampled
+    recall_bound: float | None = None  # one-sided 95 % lower bound of it
+    everyone: float | None = None  # what the same rule gives for all classes together: where it is drawn toward
+    guarantee: str = ""  # what is promised of it; empty where nothing
 
 
 class OperatingPoint(Record):
@@ -153,6 +156,28 @@ class OperatingPoint(Record):
     missed_per_1000_frames: float
     cost_per_1000_frames: float | None = None  # by the card's costs
     recalls: dict[str, float | None] = Field(default_factory=dict)  # of each class; None without a label
+    false_by_class: dict[str, float] = Field(default_factory=dict)  # false positives per 1,000 frames of each class
+
+
+class ClassPrior(Record):
+    """How much more or less often production shows a class than the labelled frames do (edgeloop.prior_shift).
+
+    Attributes:
+        right, wrong: labelled candidates above the device's floor; candidates: production's.
+        labelled, production: share of the candidates that are right; None where it was not estimated.
+        right_ratio, wrong_ratio: right and wrong candidates a production frame has for each one of a labelled frame.
+        note: why it was not estimated.
+    """
+
+    name: str
+    right: int
+    wrong: int
+    candidates: int
+    labelled: float | None = None
+    production: Interval | None = None
+    right_ratio: float = 1.0
+    wrong_ratio: float = 1.0
+    note: str = ""
 
 
 class ThresholdReport(Record):
@@ -171,7 +196,10 @@ class ThresholdReport(Record):
         remarks: what a reader must know of single classes.
         rarest: the class with the fewest labelled boxes.
         saving: share of a global 0.5's cost that the tuned thresholds save, on held-out frames where there are some.
+        savings: the same against each global threshold, by its name.
         shifted: by class, how much more frequent it is in production than on the tuning frames; empty: not estimated.
+        priors: what that was estimated from.
+        effective_frames: so many equally weighted frames would say as much (Kish); None: all weigh the same.
     """
 
     tuned: Artifact
@@ -187,7 +215,10 @@ class ThresholdReport(Record):
     remarks: tuple[str, ...] = ()
     rarest: str | None = None
     saving: Interval | None = None
+    savings: dict[str, Interval] = Field(default_factory=dict)
     shifted: dict[str, float] = Field(default_factory=dict)
+    priors: tuple[ClassPrior, ...] = ()
+    effective_frames: float | None = None
 
 
 class Latency(Record):

@@ -1,150 +1,129 @@
-"""Where to cut a ranking of detections: by F-beta, by cost, at a recall, or so that a risk is controlled.
+"""What a threshold is chosen for, on one ranking: F-beta, a recall to keep, the least cost, or a controlled risk.
 
-Every function takes detections with the highest score first. Only cuts between different scores can be made by a
-threshold. Cut k shows the first k detections: its threshold lies between edge k and edge k + 1, the scores with 1
-before them and 0 after.
+Each choice is a range of neighbouring cuts, and the threshold is its middle, so that it never sits at the edge of a
+single example. F-beta and cost take every cut around the optimum that one example more or less could have made it;
+recall and risk take the one cut that keeps what they promise with the highest threshold.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import numpy.typing as npt
 
 from edgeloop.bootstrap import Doubles
-from edgeloop.boxes import Ints
-from edgeloop.matching import Bools
+from edgeloop.card import ThresholdCard
+from edgeloop.conformal import controlled_cut, groups_needed, holders
+from edgeloop.ranking import Ranking
 
-ROUNDING = 1e-9  # sums of weights may miss a share by their last bits
-
-
-def f_beta_curve(hits: Bools, truths: float, beta: float, weights: npt.ArrayLike = 1.0) -> Doubles:
-    """F-beta when the first 0, 1, …, N detections are shown: (N + 1,) in 0..1.
-
-    Args:
-        hits: (N,) whether each detection, highest score first, found a truth.
-        truths: labelled boxes (weighted like the detections).
-        beta: recall weighs beta times as much as precision (van Rijsbergen).
-        weights: how often each detection counts.
-    """
-    counted = np.broadcast_to(np.asarray(weights, np.float64), hits.shape)
-    found = np.concatenate([[0.0], np.cumsum(hits * counted)])
-    shown = np.concatenate([[0.0], np.cumsum(counted)])
-    below = beta**2 * truths + shown
-    return np.divide((1 + beta**2) * found, below, out=np.zeros(len(found)), where=below > 0)
+ROUNDING = 1e-9  # relative, of sums of weights
 
 
-def best_threshold(
-    scores: npt.ArrayLike, hits: Bools, truths: float, beta: float, weights: npt.ArrayLike = 1.0
-) -> float | None:
-    """The middle of the plateau around the highest F-beta; None where nothing was found.
+@dataclass(frozen=True)
+class Optimum:
+    """A threshold, what it could not do (`note`) and what it promises (`guarantee`); empty where there is nothing."""
 
-    The plateau is every neighbouring cut whose F-beta lies within the effect of one more or one less example, so the
-    threshold never sits at the edge of a single one. It costs at most that effect against the highest F-beta.
+    threshold: float
+    note: str = ""
+    guarantee: str = ""
 
-    Args:
-        scores: (N,) falling, in 0..1.
-        hits, truths, beta, weights: as in `f_beta_curve`.
-    """
-    cuts, edges = _cuts(scores)
-    curve = f_beta_curve(hits, truths, beta, weights)[cuts]
-    peak = int(np.argmax(curve))
-    if curve[peak] == 0:
+
+def optimum(ranking: Ranking, card: ThresholdCard) -> Optimum | None:
+    """The threshold that a card asks for; None where nothing was found to choose it by."""
+    if ranking.found[-1] <= 0:
         return None
-    shown = np.broadcast_to(np.asarray(weights, np.float64), hits.shape)[: cuts[peak]].sum()
-    effect = (1 + beta**2) / (beta**2 * truths + shown)
-    return _middle_of_plateau(curve, effect, cuts, edges, least=1)  # a cut that shows nothing is no operating point
+    choices = {"f-beta": _best_f_beta, "recall": _kept_recall, "cost": _least_cost, "risk": _controlled_risk}
+    return choices[card.objective](ranking, card)
 
 
-def cheapest_threshold(
-    scores: npt.ArrayLike, hits: Bools, costs: tuple[Doubles, Doubles], missed: float, effect: float
-) -> float | None:
-    """The middle of the plateau around the least expected cost; None where there is nothing to find.
+def f_beta_curve(ranking: Ranking, beta: float) -> Doubles:
+    """F-beta when the first 0, 1, …, N detections are shown: (N + 1,) in 0..1 (van Rijsbergen).
 
-    The plateau is every neighbouring cut that costs at most `effect` more. Where a class costs least when it is never
-    shown, the threshold lies above its highest score.
-
-    Args:
-        scores: (N,) falling, in 0..1.
-        hits: (N,) whether each found a truth.
-        costs: (N,) each: what the detection costs when it is shown and false, and what its truth costs when it is
-            missed; both already weighted by what the detection stands for.
-        missed: what it costs to miss every truth.
-        effect: what one example costs.
+    `beta`: recall weighs beta times as much as precision.
     """
-    if missed <= 0:
-        return None
-    cuts, edges = _cuts(scores)
-    when_shown, when_missed = costs
-    change = np.where(hits, -when_missed, when_shown)
-    saved = -np.concatenate([[0.0], np.cumsum(change)])[cuts]
-    return _middle_of_plateau(saved, effect, cuts, edges, least=0)
+    below = beta**2 * ranking.truths + ranking.shown
+    return np.divide((1 + beta**2) * ranking.found, below, out=np.zeros(len(below)), where=below > 0)
 
 
-def threshold_at_recall(
-    scores: npt.ArrayLike, hits: Bools, truths: float, least: float, weights: npt.ArrayLike = 1.0
-) -> tuple[float, bool] | None:
-    """The highest threshold that finds at least this share of the truths, and whether there is one.
+def plateau(curve: Doubles, effect: float) -> tuple[int, int]:
+    """First and last of the cuts around the highest value that lie within `effect` of it.
 
-    Where no cut reaches it, everything is shown. None where there is nothing to find.
+    A cut that shows nothing is no operating point, so the first is never 0.
     """
-    if truths <= 0:
-        return None
-    cuts, edges = _cuts(scores)
-    counted = np.broadcast_to(np.asarray(weights, np.float64), hits.shape)
-    recall = np.concatenate([[0.0], np.cumsum(hits * counted)])[cuts] / truths
-    return _first_that(recall >= least - ROUNDING, cuts, edges)
-
-
-def risk_controlled_threshold(
-    scores: npt.ArrayLike, hits: Bools, units: Ints, truths: Doubles, maximum: float, drawn: npt.ArrayLike = 1
-) -> tuple[float, bool] | None:
-    """The highest threshold with a guarantee on the expected miss rate, and whether there is one.
-
-    Conformal risk control (Angelopoulos, Bates, Fisch, Lei, Schuster 2024, theorem 1): the loss of a unit is the share
-    of its truths that is missed. It lies in 0..1 and never falls when the threshold rises. With n units and a mean loss
-    R, every threshold with n / (n + 1) R + 1 / (n + 1) <= `maximum` has an expected loss of at most `maximum` on a new
-    unit that is exchangeable with them.
-
-    Args:
-        scores: (N,) falling, in 0..1.
-        hits: (N,) whether each found a truth.
-        units: (N,) index of the unit that each detection is on; frames of one group are no two units.
-        truths: (U,) labelled boxes of each unit; those without one say nothing.
-        maximum: the risk, in 0..1.
-        drawn: (U,) how often each unit counts.
-
-    Returns:
-        None where no unit has a truth. Where the units are too few, or too much is missed at any threshold, everything
-        is shown and nothing is guaranteed.
-    """
-    times = np.where(truths > 0, np.broadcast_to(np.asarray(drawn, np.float64), truths.shape), 0.0)
-    count = float(times.sum())
-    if count == 0:
-        return None
-    cuts, edges = _cuts(scores)
-    of_truth = np.divide(times, truths, out=np.zeros(len(truths)), where=truths > 0)
-    found = np.concatenate([[0.0], np.cumsum(hits * of_truth[units])])[cuts]
-    risk = (count - found + 1) / (count + 1)
-    return _first_that(risk <= maximum + ROUNDING, cuts, edges)
-
-
-def _cuts(scores: npt.ArrayLike) -> tuple[Ints, Doubles]:
-    """The cuts that a threshold can make, and the edges that they lie between."""
-    falling = np.asarray(scores, np.float64)
-    cuts = np.concatenate([[0], np.flatnonzero(np.diff(falling)) + 1, [len(falling)]]).astype(np.int64)
-    return np.unique(cuts), np.concatenate([[1.0], falling, [0.0]])
-
-
-def _middle_of_plateau(curve: Doubles, effect: float, cuts: Ints, edges: Doubles, least: int) -> float:
-    """The middle of the cuts around the highest point of the curve that lie at most `effect` below it."""
     peak = int(np.argmax(curve))
     worse = np.flatnonzero(curve < curve[peak] - effect)
-    first = max(int(worse[worse < peak].max(initial=-1)) + 1, least)
+    first = max(int(worse[worse < peak].max(initial=-1)) + 1, 1)
     last = int(worse[worse > peak].min(initial=len(curve))) - 1
-    return float((edges[cuts[first]] + edges[cuts[last] + 1]) / 2)
+    return first, max(first, last)
 
 
-def _first_that(keeps: Bools, cuts: Ints, edges: Doubles) -> tuple[float, bool]:
-    """The threshold of the first cut that keeps a promise; of the last one where none does."""
-    chosen = cuts[int(np.argmax(keeps)) if keeps.any() else -1]
-    return float((edges[chosen] + edges[chosen + 1]) / 2), bool(keeps.any())
+def _best_f_beta(ranking: Ranking, card: ThresholdCard) -> Optimum:
+    curve = f_beta_curve(ranking, card.beta)[ranking.cuts]
+    shown = ranking.shown[ranking.cuts[int(np.argmax(curve))]]
+    effect = ranking.example * (1 + card.beta**2) / (card.beta**2 * ranking.truths + shown)
+    return Optimum(ranking.between(*plateau(curve, effect)))
+
+
+def cost_curve(ranking: Ranking, card: ThresholdCard) -> Doubles:
+    """What false positives and misses cost when the first 0, 1, …, N detections are shown, (N + 1,)."""
+    curve: Doubles = card.cost_false * (ranking.shown - ranking.found) + card.cost_miss * (
+        ranking.truths - ranking.found
+    )
+    return curve
+
+
+def _least_cost(ranking: Ranking, card: ThresholdCard) -> Optimum:
+    gain = -cost_curve(ranking, card)[ranking.cuts]
+    note = "showing nothing of it would cost least" if int(np.argmax(gain)) == 0 else ""
+    effect = ranking.example * max(card.cost_false, card.cost_miss)
+    return Optimum(ranking.between(*plateau(gain, effect)), note)
+
+
+def _kept_recall(ranking: Ranking, card: ThresholdCard) -> Optimum:
+    found, kept = _highest_that_finds(ranking, card.minimum_recall)
+    if kept:
+        return Optimum(ranking.between(found))
+    reached = ranking.found[-1] / ranking.truths
+    note = f"a recall of {card.minimum_recall:g} is out of reach: at any threshold {reached:.3f} are found"
+    return Optimum(ranking.between(found), note)
+
+
+def _controlled_risk(ranking: Ranking, card: ThresholdCard) -> Optimum:
+    limit, count = card.maximum_risk, holders(ranking)
+    cut = controlled_cut(ranking, limit)
+    if cut is not None:
+        promise = (
+            f"of its boxes in a new group of frames that holds any, at most {limit:g} are missed in expectation "
+            f"(conformal risk control on {count} such groups, which the new one has to be exchangeable with)"
+        )
+        return Optimum(ranking.between(cut), guarantee=promise)
+    needed = groups_needed(limit)
+    why = f"{needed} are needed" if count < needed else "too much is missed on them at any threshold"
+    note = (
+        f"no guarantee for a miss rate of {limit:g}: {count} groups of frames hold it, {why}; "
+        f"it has the highest threshold that keeps a recall of {1 - limit:g} here"
+    )
+    return Optimum(ranking.between(_highest_that_finds(ranking, 1 - limit)[0]), note)
+
+
+def _highest_that_finds(ranking: Ranking, share: float) -> tuple[int, bool]:
+    """The first cut that finds this share of the truths, else all that is ever found; and whether it does."""
+    found = ranking.found[ranking.cuts]
+    wanted = share * ranking.truths * (1 - ROUNDING)
+    kept = bool(found[-1] >= wanted)
+    return int(np.argmax(found >= (wanted if kept else found[-1] * (1 - ROUNDING)))), kept
+
+
+def recall_bound(found: float, labels: float, confidence: float) -> float:
+    """A one-sided lower bound of recall (Clopper and Pearson, 1934).
+
+    It also holds where the threshold was put at the k-th highest score of n labelled boxes: the recall there is
+    distributed as Beta(k, n + 1 - k), whatever the scores' distribution (Wilks, 1941).
+
+    Args:
+        found: boxes found, of `labels` (equally weighted ones, or as many as say as much).
+        confidence: such as 0.95.
+    """
+    from scipy.stats import beta
+
+    return float(beta.ppf(1 - confidence, found, labels - found + 1)) if found > 0 else 0.0

@@ -1,25 +1,61 @@
-"""What `edgeloop thresholds` does: a user's own ONNX on a user's own labelled set, half to tune on, half to judge."""
+"""What `edgeloop thresholds` does: a user's own ONNX tuned on one part of a user's own set, and judged on another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from edgeloop.artifact import Artifact
+from edgeloop.artifact import Artifact, sidecar_of
 from edgeloop.audit import AuditFrames
-from edgeloop.boxes import Detections
-from edgeloop.card import DeviceProfile, ThresholdCard
-from edgeloop.edge.detector import Detector
+from edgeloop.card import Card, DeviceProfile, ThresholdCard, load_yaml
 from edgeloop.edge.runtime import Runtime, installed
-from edgeloop.evaluation import FLOOR, match_audit, open_for, predict, read_image, scored_names
+from edgeloop.errors import BadInput
+from edgeloop.evaluation import match_audit, open_for, predict, scored_names
 from edgeloop.foreign import open_detector, refuse_checkpoint
-from edgeloop.formats.paths import require_images
 from edgeloop.measures import ThresholdReport
+from edgeloop.own_evaluation import open_side
 from edgeloop.prior_shift import estimate_shift
-from edgeloop.progress import bar
+from edgeloop.production import read_production
+from edgeloop.ranking import Labelled
 from edgeloop.threshold_report import report_thresholds
-from edgeloop.thresholds import Labelled
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What is tuned on, and what had no part in it; None where nothing is held out."""
+
+    tuning: AuditFrames
+    held_out: AuditFrames | None
+
+    @classmethod
+    def halves(cls, audit: AuditFrames) -> Sides:
+        """The two halves of a set; groups of frames stay together. A set of which one half has no label stays whole."""
+        tuning, judging = audit.half("tune"), audit.half("score")
+        return cls(tuning, judging) if tuning.boxes and judging.boxes else cls(audit, None)
+
+    @classmethod
+    def of(cls, data: Path, side: str, weights: Path | None, held_out: str) -> tuple[Sides, str]:
+        """The sides of a set that the command line names, and which was taken to tune on.
+
+        Args:
+            data, side, weights: see `open_side`.
+            held_out: "half" holds out half of that side; else another side, which is held out whole.
+
+        Raises:
+            BadInput: see `open_side`; or both are the same.
+        """
+        audit, taken = open_side(data, side, weights)
+        if held_out == "half":
+            return cls.halves(audit), taken
+        judging, judged = open_side(data, held_out, weights)
+        if set(judging.ids) & set(audit.ids):
+            raise BadInput(
+                f"expected a side to hold out other than the one that is tuned on, {taken}; came {judged}. "
+                f"Name another with --held-out, or half."
+            )
+        return cls(audit, judging), taken
 
 
 @dataclass(frozen=True)
@@ -38,60 +74,67 @@ class OwnThresholds:
 
 
 def tune_own(
-    model: Path, audit: AuditFrames, runtime: DeviceProfile, card: ThresholdCard, production: Path | None = None
+    model: Path, sides: Sides, runtime: DeviceProfile, card: ThresholdCard, production: str | None = None
 ) -> OwnThresholds:
-    """Tune on one half of the set and judge on the other; groups of frames stay together.
-
-    A set of which one half has no labelled box is tuned on whole, and judged on what it was tuned on.
+    """Tune on one part of a set and judge on the other.
 
     Args:
         model: an ONNX detector, with edgeloop's record beside it or without.
-        audit: labelled frames; their weights count.
+        sides: labelled frames; their weights count.
         runtime: says which runtimes and how many threads.
         card: what the thresholds are for.
-        production: a folder of unlabelled frames of today; estimates what has become rarer or more frequent since.
+        production: unlabelled frames of today, or what the model said on them (`edgeloop.production`); estimates what
+            has become rarer or more frequent since.
 
     Raises:
-        BadInput: no detector, no class in common, a broken image, no image in `production`, or a class of the card that
+        BadInput: no detector, no class in common, a broken image, nothing in `production`, or a class of the card that
             the detector does not know.
     """
     refuse_checkpoint(model)
-    artifact = open_detector(model, audit.names, reduced=True)
+    artifact = open_detector(model, sides.tuning.names, reduced=True)
     profile = runtime.model_copy(update={"runtimes": installed(runtime.runtimes)})
-    names = tuple(dict.fromkeys((*artifact.names, *scored_names(artifact, audit))))
+    names = tuple(dict.fromkeys((*artifact.names, *scored_names(artifact, sides.tuning))))
     engine = open_for(artifact, profile)
     try:
-        tuning, judging = audit.half("tune"), audit.half("score")
-        whole = not (tuning.boxes and judging.boxes)
-        labelled = _seen(artifact, audit if whole else tuning, engine, names, production)
-        held_out = None if whole else _seen(artifact, judging, engine, names)
+        labelled = _seen(artifact, sides.tuning, engine, names)
+        held_out = _seen(artifact, sides.held_out, engine, names) if sides.held_out else None
+        now = read_production(production, artifact, engine) if production else None
     finally:
         engine.close()
+    if now is not None:
+        shift = estimate_shift(labelled, now)
+        labelled, held_out = replace(labelled, shift=shift), held_out and replace(held_out, shift=shift)
     return OwnThresholds(report_thresholds(artifact, labelled, card, held_out), labelled, held_out)
 
 
-def _seen(
-    artifact: Artifact, frames: AuditFrames, engine: Runtime, names: tuple[str, ...], production: Path | None = None
-) -> Labelled:
+def _seen(artifact: Artifact, frames: AuditFrames, engine: Runtime, names: tuple[str, ...]) -> Labelled:
     matches = match_audit(artifact, frames, predict(artifact, frames, engine), names)
-    labelled = Labelled(matches, frames.groups, [frames.digest], frames.weights)
-    if production is None:
-        return labelled
-    shift = estimate_shift(matches, _watch(artifact, production, engine), labelled.frame_weights)
-    return Labelled(matches, frames.groups, [frames.digest], frames.weights, shift)
+    return Labelled(matches, frames.groups, [frames.digest], frames.weights)
 
 
-def _watch(artifact: Artifact, folder: Path, engine: Runtime) -> list[Detections]:
-    """What the artifact sees on every image below a folder."""
-    images, detector = require_images(folder), Detector(artifact, engine, FLOOR)
-    return [detector.detect(read_image(path)).detections for path in bar(images, "production frames", len(images))]
+def save_thresholds(report: ThresholdReport, folder: Path) -> tuple[Path, Path]:
+    """Write the report and, where it rests on labels, the model's record with the thresholds; returns their paths."""
+    record = sidecar_of(folder / report.tuned.path.name)
+    told = report.save(record.with_name(f"{report.tuned.path.name}.thresholds.json"))
+    if report.warning is None:
+        report.tuned.save(record)
+    return record, told
 
 
-def threshold_settings(card: ThresholdCard, asked: Mapping[str, object]) -> ThresholdCard:
-    """A card with what the command line asks in place of it; None leaves a key as it is.
+def threshold_settings(card: Path | None, asked: Mapping[str, Sequence[str]]) -> ThresholdCard:
+    """A card's `thresholds:`, or the defaults, with what the command line asks in place of it.
+
+    Args:
+        card: a card in YAML.
+        asked: by key of `ThresholdCard`: VALUE for all classes, CLASS=VALUE for one.
 
     Raises:
-        BadInput: a value does not fit.
+        BadInput: the card does not fit, or a value.
     """
-    changes = {key: value for key, value in asked.items() if value is not None}
-    return ThresholdCard.from_document({**card.model_dump(), **changes}, "the options")
+    begin: dict[str, Any] = load_yaml(Card, card).thresholds.model_dump() if card else {"classes": {}}
+    for key, values in asked.items():
+        for text in values:
+            name, equals, value = text.rpartition("=")
+            target = begin["classes"].setdefault(name, {}) if equals else begin
+            target[key] = value
+    return ThresholdCard.from_document(begin, "the options")

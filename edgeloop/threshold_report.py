@@ -8,18 +8,15 @@ from typing import Literal
 import numpy as np
 
 from edgeloop.artifact import DEFAULT_THRESHOLD, Artifact
-from edgeloop.bootstrap import Doubles, Weights, known_interval, percentile_interval
+from edgeloop.bootstrap import Doubles, known_interval
+from edgeloop.boxes import Ints
 from edgeloop.card import ThresholdCard
 from edgeloop.errors import BadInput
-from edgeloop.matching import Matches
-from edgeloop.measures import ClassThreshold, Interval, OperatingPoint, ThresholdReport
-from edgeloop.prior_shift import PriorShift
-from edgeloop.rates import Totals, totals
-from edgeloop.thresholds import Labelled, costs_of, tune
-
-COMPARED = (0.25, 0.5)  # global thresholds that people use: Ultralytics' default and a round one
-CONFIDENCE = 0.95  # of the bootstrap intervals
-On = Literal["tuning", "held-out"]
+from edgeloop.measures import ClassThreshold, Interval, ThresholdReport
+from edgeloop.objectives import Optimum, optimum, recall_bound
+from edgeloop.operating_points import CONFIDENCE, On, compared, counts_at, operating_point, savings, with_draws
+from edgeloop.ranking import Labelled
+from edgeloop.thresholds import PROMISES, RESAMPLES, Search, Tuned
 
 
 def report_thresholds(
@@ -36,75 +33,105 @@ def report_thresholds(
     Raises:
         BadInput: the card asks something for a class that the artifact does not know.
     """
-    cards = _cards(artifact, card)
-    tuned = tune(labelled, card, artifact.names)
+    _refuse_unknown(artifact, card)
+    search = Search.of(labelled, card, artifact.names)
+    tuned = search.tune()
     if tuned is None:
         return _fall_back(artifact, labelled, card, held_out)
-    draws = labelled.draws()
-    again = [
-        drawn.thresholds for weights in draws if (drawn := tune(labelled, card, artifact.names, weights)) is not None
-    ]
+    draws = labelled.draws(RESAMPLES)
+    again = [drawn.thresholds for one in draws if (drawn := search.tune(one)) is not None]
     tail = (1 - CONFIDENCE) / 2 * 100
-    low, high = np.percentile(again or [tuned.thresholds], [tail, 100 - tail], axis=0)
+    ends = np.percentile(again or [tuned.thresholds], [tail, 100 - tail], axis=0)
+    recalls = _recalls(labelled, tuned, draws)
     counts = labelled.matches.truths.sum(axis=0)
-    seen = totals(labelled.matches, _limits(tuned.thresholds, labelled.matches), _with_draws(labelled, draws))
     classes = [
         ClassThreshold(
             name=name,
             threshold=float(tuned.thresholds[index]),
-            own=None if np.isnan(tuned.own[index]) else float(tuned.own[index]),
-            low=float(low[index]),
-            high=float(high[index]),
+            own=mine.threshold if mine else None,
+            low=float(ends[0][index]),
+            high=float(ends[1][index]),
             truths=int(counts[index]),
-            basis=_basis(float(tuned.own[index]), int(counts[index]), cards[index]),
-            objective=cards[index].objective,
-            recall=known_interval(seen.recall([index]), CONFIDENCE),
+            basis=_basis(float(tuned.thresholds[index]), mine, tuned.labels[index], search.cards[index]),
+            objective=search.cards[index].objective,
+            recall=recalls[index][0],
+            recall_bound=recalls[index][1],
+            everyone=tuned.everyone[index].threshold,
+            guarantee=mine.guarantee if mine else "",
         )
-        for index, name in enumerate(artifact.names)
+        for index, (name, mine) in enumerate(zip(artifact.names, tuned.own, strict=True))
     ]
-    report = _report(artifact, labelled, card, classes, held_out)
-    return report.model_copy(
-        update={"global_threshold": tuned.everyone, "remarks": _remarks(classes, tuned.broken, cards, labelled)}
+    together = optimum(search.everyone, card)
+    return _report(artifact, labelled, card, classes, held_out).model_copy(
+        update={
+            "global_threshold": together.threshold if together else DEFAULT_THRESHOLD,
+            "remarks": _remarks(classes, tuned.own, held_out),
+        }
     )
 
 
-def _cards(artifact: Artifact, card: ThresholdCard) -> list[ThresholdCard]:
+def _refuse_unknown(artifact: Artifact, card: ThresholdCard) -> None:
     unknown = sorted(set(card.classes) - set(artifact.names))
     if unknown:
         raise BadInput(
             f"the card's thresholds name the class {unknown[0]!r}; expected classes of the artifact: "
             f"{', '.join(artifact.names)}."
         )
-    return [card.of_class(name) for name in artifact.names]
 
 
-def _basis(own: float, truths: int, card: ThresholdCard) -> Literal["own", "shrunk", "global"]:
-    if np.isnan(own) or truths < card.minimum_truths:
-        return "global"
-    return "shrunk" if card.shrink else "own"
+def _basis(
+    threshold: float, own: Optimum | None, labels: float, card: ThresholdCard
+) -> Literal["own", "shrunk", "global"]:
+    if own is not None and threshold == own.threshold:
+        return "own"
+    return "global" if own is None or labels < card.minimum_truths else "shrunk"
+
+
+def _recalls(labelled: Labelled, tuned: Tuned, draws: Ints) -> list[tuple[Interval | None, float | None]]:
+    """Recall of each class with its interval and its one-sided lower bound.
+
+    The bound is the lower of the exact one, which takes boxes for independent, and the bootstrap's over groups, which
+    knows of no miss where none happened.
+    """
+    found = counts_at(labelled, tuned.thresholds, with_draws(labelled, draws))
+    return [_recall(found.recall([index]), labels) for index, labels in enumerate(tuned.labels)]
+
+
+def _recall(found: Doubles, labels: float) -> tuple[Interval | None, float | None]:
+    interval = known_interval(found, CONFIDENCE)
+    if interval is None:
+        return None, None
+    exact = recall_bound(interval.value * labels, labels, CONFIDENCE)
+    drawn = found[1:][~np.isnan(found[1:])]
+    return interval, min(exact, float(np.percentile(drawn, 100 * (1 - CONFIDENCE))) if len(drawn) else exact)
 
 
 def _remarks(
-    classes: Sequence[ClassThreshold], broken: Sequence[str], cards: Sequence[ThresholdCard], labelled: Labelled
+    classes: Sequence[ClassThreshold], own: Sequence[Optimum | None], held_out: Labelled | None
 ) -> tuple[str, ...]:
     """What a reader must know of single classes."""
-    said = [f"{one.name}: {why}." for one, why in zip(classes, broken, strict=True) if why]
-    said += [
-        f"{one.name}: no labelled box to tune on, it has the global threshold." for one in classes if not one.truths
-    ]
-    if any(one.objective == "risk" for one in classes):
-        kept = [
-            f"{one.name} at most {card.maximum_risk:g}"
-            for one, card, why in zip(classes, cards, broken, strict=True)
-            if one.objective == "risk" and one.own is not None and not why
+    said = []
+    for one, mine in zip(classes, own, strict=True):
+        if mine is None:
+            said.append(f"{one.name}: {_nothing(one)}.")
+        elif mine.note:
+            said.append(f"{one.name}: {mine.note}.")
+        if one.guarantee:
+            said.append(f"{one.name}: {one.guarantee}.")
+    if held_out is not None:
+        missing = [
+            one.name for one, count in zip(classes, held_out.matches.truths.sum(axis=0), strict=False) if not count
         ]
-        said.append(
-            f"Guaranteed expected miss rate on new frames that show the class: {', '.join(kept) or 'none'}. "
-            "It holds on average over draws of the tuning frames, for production that is exchangeable with them."
-        )
-        if len(set(labelled.weights)) > 1:
-            said.append("The guarantee holds for frames as these were drawn; their weights do not enter it.")
+        if missing:
+            said.append(f"No labelled box of {', '.join(missing)} on the held-out frames: not judged there.")
     return tuple(said)
+
+
+def _nothing(one: ClassThreshold) -> str:
+    """Why a class has no optimum of its own."""
+    why = f"none of its {one.truths} labelled boxes was found" if one.truths else "no labelled box to tune on"
+    promised = f", and no {'recall' if one.objective == 'recall' else 'miss rate'} is promised"
+    return f"{why}, it has the global threshold{promised if one.objective in PROMISES else ''}"
 
 
 def _fall_back(
@@ -134,11 +161,14 @@ def _report(
     held_out: Labelled | None,
 ) -> ThresholdReport:
     thresholds = tuple(item.threshold for item in classes)
-    compared = {"tuned": thresholds} | {f"global {value}": (value,) * len(thresholds) for value in COMPARED}
+    asked = (artifact.names, card)
     sets: list[tuple[On, Labelled]] = [("tuning", labelled)]
     if held_out is not None and held_out.matches.frame_count:
         sets.append(("held-out", held_out))
     labelled_classes = [one for one in classes if one.truths]
+    saved = savings(sets[-1][1], thresholds, asked)
+    priors = labelled.shift.classes if labelled.shift else ()
+    weights = labelled.frame_weights
     return ThresholdReport(
         tuned=artifact.model_copy(update={"thresholds": thresholds}),
         audit_digests=tuple(labelled.digests),
@@ -148,87 +178,15 @@ def _report(
         global_threshold=DEFAULT_THRESHOLD,
         classes=tuple(classes),
         comparison=tuple(
-            operating_point(name, on, seen, values, (artifact.names, card))
+            operating_point(name, on, seen, values, asked)
             for on, seen in sets
-            for name, values in compared.items()
+            for name, values in compared(thresholds).items()
         ),
         card=card,
         rarest=min(labelled_classes, key=lambda one: one.truths).name if len(labelled_classes) > 1 else None,
-        saving=saving(sets[-1][1], thresholds, (artifact.names, card)),
-        shifted=_shifted(artifact, labelled.shift),
+        saving=saved.get("global 0.5"),
+        savings=saved,
+        shifted={one.name: one.right_ratio for one in priors if one.production is not None},
+        priors=priors,
+        effective_frames=float(weights.sum() ** 2 / (weights**2).sum()) if len(labelled.weights) else None,
     )
-
-
-def _shifted(artifact: Artifact, shift: PriorShift | None) -> dict[str, float]:
-    if shift is None:
-        return {}
-    return {name: float(shift.right[index]) for index, name in enumerate(artifact.names) if shift.estimated[index]}
-
-
-def operating_point(
-    name: str, on: On, labelled: Labelled, thresholds: Sequence[float], of: tuple[Sequence[str], ThresholdCard]
-) -> OperatingPoint:
-    """What thresholds give over all classes; classes beyond the given thresholds are never shown.
-
-    Args:
-        name: of the thresholds.
-        on: what the frames are.
-        labelled: the frames; weighted by what each stands for.
-        thresholds: one for each of the artifact's classes.
-        of: the artifact's class names, and the card with the costs.
-    """
-    names, card = of
-    counts = totals(labelled.matches, _limits(thresholds, labelled.matches), labelled.frame_weights[None])
-    found, false, missed = (float(part.sum()) for part in (counts.found, counts.false, counts.truths - counts.found))
-    weighted = (1 + card.beta**2) * found + card.beta**2 * missed + false
-    per_frame = 1000 / float(counts.frames[0]) if labelled.matches.frame_count else 0.0
-    recalls = {one: float(counts.recall([index])[0]) for index, one in enumerate(names)}
-    return OperatingPoint(
-        name=name,
-        on=on,
-        precision=found / (found + false) if found + false else None,
-        recall=found / (found + missed) if found + missed else None,
-        f_beta=(1 + card.beta**2) * found / weighted if weighted else None,
-        false_positives_per_1000_frames=false * per_frame,
-        missed_per_1000_frames=missed * per_frame,
-        cost_per_1000_frames=float(_cost(counts, of)[0]) * per_frame,
-        recalls={one: None if np.isnan(value) else value for one, value in recalls.items()},
-    )
-
-
-def saving(labelled: Labelled, thresholds: Sequence[float], of: tuple[Sequence[str], ThresholdCard]) -> Interval | None:
-    """Which share of the cost at a global 0.5 these thresholds save, with a bootstrap interval over groups of frames.
-
-    None where there are no frames, or a global 0.5 costs nothing.
-    """
-    if not labelled.matches.frame_count:
-        return None
-    draws = _with_draws(labelled, labelled.draws())
-    ours, theirs = (
-        _cost(totals(labelled.matches, _limits(limits, labelled.matches), draws), of)
-        for limits in (thresholds, (COMPARED[-1],) * len(thresholds))
-    )
-    if theirs[0] == 0:
-        return None
-    saved = np.divide(theirs - ours, theirs, out=np.full(len(theirs), np.nan), where=theirs > 0)
-    return percentile_interval(saved, CONFIDENCE)
-
-
-def _cost(counts: Totals, of: tuple[Sequence[str], ThresholdCard]) -> Doubles:
-    """What false positives and misses cost, (B,), in the card's unit; classes without a card cost what it says."""
-    names, card = of
-    cards = [card.of_class(name) for name in names]
-    cards += [card] * (counts.false.shape[1] - len(cards))
-    false, miss = costs_of(cards)
-    summed: Doubles = counts.false @ false + (counts.truths - counts.found) @ miss
-    return summed
-
-
-def _limits(thresholds: Sequence[float] | Doubles, matches: Matches) -> list[float]:
-    """A threshold for every class of the matches; those beyond the given ones are never shown."""
-    return [*map(float, thresholds), *[1.1] * (matches.class_count - len(thresholds))]
-
-
-def _with_draws(labelled: Labelled, draws: Weights) -> Weights:
-    """The frames as they are, then each resample: (1 + B, F)."""
-    return np.concatenate([labelled.frame_weights[None], draws])

@@ -9,6 +9,7 @@ import typer
 
 app = typer.Typer()
 SIDES = "train, val, test, audit, all, or auto: the first there is of audit, test, val."
+ONE = "CLASS=VALUE for one class; may be repeated."
 WEIGHTS = "CSV of what each frame stands for: frame,weight or frame,stratum,population."
 
 
@@ -62,30 +63,31 @@ def thresholds(
     card: Annotated[
         Path | None, typer.Option(help="A card; its `thresholds:` gives what no option says, also for single classes.")
     ] = None,
-    objective: Annotated[str | None, typer.Option(help="f-beta, recall, cost or risk.")] = None,
-    beta: Annotated[float | None, typer.Option(help="f-beta: recall weighs so many times as much (1).")] = None,
-    minimum_recall: Annotated[float | None, typer.Option(help="recall: the share to find (0.95).")] = None,
-    cost_false: Annotated[float | None, typer.Option(help="cost: of a false positive (1).")] = None,
-    cost_miss: Annotated[float | None, typer.Option(help="cost: of a missed box (5).")] = None,
-    maximum_risk: Annotated[float | None, typer.Option(help="risk: guaranteed expected miss rate (0.1).")] = None,
+    held_out: Annotated[str, typer.Option(help="half of that side, or another side, to judge on.")] = "half",
+    objective: Annotated[list[str] | None, typer.Option(help=f"f-beta, recall, cost or risk; {ONE}")] = None,
+    beta: Annotated[list[str] | None, typer.Option(help="f-beta: recall weighs so many times as much (1).")] = None,
+    minimum_recall: Annotated[list[str] | None, typer.Option(help="recall: the share to find (0.95).")] = None,
+    cost_false: Annotated[list[str] | None, typer.Option(help=f"cost: of a false positive (1); {ONE}")] = None,
+    cost_miss: Annotated[list[str] | None, typer.Option(help=f"cost: of a missed box (5); {ONE}")] = None,
+    maximum_risk: Annotated[list[str] | None, typer.Option(help="risk: guaranteed expected miss rate (0.1).")] = None,
     production: Annotated[
-        Path | None, typer.Option(help="Unlabelled frames of today: what became rarer or more frequent counts so.")
+        str | None,
+        typer.Option(help="Unlabelled frames of today, or the model's inference log: what became rarer counts so."),
     ] = None,
     runtime: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, tensorrt, …")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     report: Annotated[Path | None, typer.Option(help="An HTML report to write, with precision-recall curves.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the record and its report; beside the model.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")] = False,
 ) -> None:
     """Per-class thresholds of your own model: tuned on half of a labelled set, compared with global ones on the rest.
 
     They are written into the record beside the model. Exit 3: there was nothing to tune on.
     """
-    from edgeloop.card import Card, ThresholdCard, load_yaml
     from edgeloop.edge.bench import profile_for
     from edgeloop.foreign import refuse_checkpoint
     from edgeloop.output import say, show
-    from edgeloop.own_evaluation import open_side
-    from edgeloop.own_thresholds import threshold_settings, tune_own
+    from edgeloop.own_thresholds import Sides, save_thresholds, threshold_settings, tune_own
     from edgeloop.reports.thresholds import write_threshold_report
     from edgeloop.threshold_tables import threshold_tables
 
@@ -94,16 +96,17 @@ def thresholds(
         "objective": objective, "beta": beta, "minimum_recall": minimum_recall, "cost_false": cost_false,
         "cost_miss": cost_miss, "maximum_risk": maximum_risk,
     }  # fmt: skip
-    settings = threshold_settings(load_yaml(Card, card).thresholds if card else ThresholdCard(), asked)
-    frames, taken = open_side(data, side, weights)
-    found = tune_own(model, frames, profile_for(None, runtime, threads, None), settings, production)
-    say(f"{len(frames.frames)} frames ({taken}).")
+    settings = threshold_settings(card, {key: values or [] for key, values in asked.items()})
+    sides, taken = Sides.of(data, side, weights, held_out)
+    found = tune_own(model, sides, profile_for(None, runtime, threads, None), settings, production)
+    say(f"Tuned on {len(sides.tuning.frames)} frames ({taken}).")
     if report:
         say(f"{write_threshold_report(report, found)} is the report.")
     show(found.report, threshold_tables(found.report), as_json=as_json)
+    record, told = save_thresholds(found.report, out or model.parent)
     if found.report.warning:
         raise typer.Exit(3)
-    say(f"{found.report.tuned.save_sidecar()} has the thresholds.")
+    say(f"{record} has the thresholds, {told} what they rest on.")
 
 
 @app.command()

@@ -86,4 +86,4 @@ def probe(
     runs = benchmark((whole,), images, profile, out)
     if within(runs, profile) or "int8" not in card.precisions:
         return runs
-    return benchmark((quantize(whole, version, probing_card(card), config),), images, profile, out)
+    return benchmark((quantize(whole, checkpoint, version, probing_card(card), config),), images, profile, out)

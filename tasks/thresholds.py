@@ -13,8 +13,8 @@ from edgeloop.matching import join, match
 from edgeloop.measures import ThresholdReport
 from edgeloop.output import say
 from edgeloop.predictions import predictions_path, save_predictions
+from edgeloop.ranking import Labelled
 from edgeloop.threshold_report import report_thresholds
-from edgeloop.thresholds import Labelled
 from tasks.stage import stage
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from edgeloop.audit import AuditFrames
 from edgeloop.evidence import class_names, collect, pool
 from edgeloop.measures import Candidate, GateDecision, OperatingPoint
+from edgeloop.operating_points import COMPARED
 from edgeloop.reports.curves import HEIGHT, WIDTH, Plot, plots
 from edgeloop.reports.page import write_page
 from edgeloop.reports.pictures import Mistake, mistakes_of, worst
 from edgeloop.reports.rows import bars, class_rows, file_rows, operating_points, set_row
-from edgeloop.threshold_report import COMPARED
 
 PICTURES = 10  # of each kind
 

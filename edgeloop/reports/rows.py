@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from edgeloop.card import ThresholdCard
 from edgeloop.matching import Matches
 from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, OperatingPoint
-from edgeloop.threshold_report import COMPARED, operating_point
-from edgeloop.thresholds import Labelled
+from edgeloop.operating_points import COMPARED, operating_point
+from edgeloop.ranking import Labelled
 
 
 @dataclass(frozen=True)

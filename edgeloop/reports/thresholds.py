@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgeloop.operating_points import COMPARED
 from edgeloop.own_thresholds import OwnThresholds
 from edgeloop.reports.curves import HEIGHT, WIDTH, plots
 from edgeloop.reports.page import write_page
-from edgeloop.threshold_report import COMPARED
 from edgeloop.threshold_tables import said
 
 

@@ -1,0 +1,81 @@
+"""What an artifact says on unlabelled production frames: from the frames, an inference log or a file of detections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from edgeloop.artifact import Artifact
+from edgeloop.drift_features import flatten_boxes
+from edgeloop.edge.detector import LOG_FLOOR, Detector
+from edgeloop.edge.log import read_log
+from edgeloop.edge.runtime import Runtime
+from edgeloop.errors import BadInput
+from edgeloop.evaluation import read_image
+from edgeloop.formats.findings import printable
+from edgeloop.formats.paths import require_images
+from edgeloop.prior_shift import Production
+from edgeloop.progress import bar
+
+
+def read_production(source: str, artifact: Artifact, runtime: Runtime) -> Production:
+    """What this artifact says on production frames.
+
+    Args:
+        source: a folder of frames, which the artifact is run on; the folder or URL of an inference log; one Parquet
+            file of it; or a Parquet file of detections with frame_id, class_id and score as `edgeloop evaluate` keeps
+            it (frames without a detection are not in it).
+        artifact: rows of others are left out; class ids are its own.
+        runtime: that has loaded it.
+
+    Raises:
+        BadInput: it cannot be read, is none of these, or holds nothing of this artifact.
+    """
+    if "://" not in source and Path(source).is_dir() and not any(Path(source).glob("date=*")):
+        return _watch(Path(source), artifact, runtime)
+    table = _file(Path(source)) if source.endswith(".parquet") else read_log(source, artifact_id=artifact.id)
+    if "artifact_id" in table.column_names:
+        table = table.filter(pc.equal(table.column("artifact_id"), artifact.id))
+    elif (made := (table.schema.metadata or {}).get(b"artifact", b"").decode()) not in ("", artifact.id):
+        raise BadInput(f"{printable(source)} holds detections of {made}; expected those of {artifact.id} itself.")
+    frames = len(pc.unique(table.column("frame_id")))
+    if not frames:
+        raise BadInput(
+            f"{printable(source)} holds nothing that {artifact.id} saw; expected its own inference log: scores of "
+            f"another artifact say nothing about this one."
+        )
+    return Production.of(artifact.names, frames, *_detections(table))
+
+
+def _watch(folder: Path, artifact: Artifact, runtime: Runtime) -> Production:
+    """What the artifact sees on every image below a folder."""
+    images, detector = require_images(folder), Detector(artifact, runtime, LOG_FLOOR)
+    seen = [detector.detect(read_image(path)).detections for path in bar(images, "production frames", len(images))]
+    classes, scores = (np.concatenate([getattr(one, key) for one in seen]) for key in ("classes", "scores"))
+    return Production.of(artifact.names, len(images), classes, scores)
+
+
+def _file(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInput(f"{printable(path)} cannot be read as production detections ({error}).") from error
+    columns = set(table.column_names)
+    if not ({"frame_id", "class_id", "score"} <= columns or {"frame_id", "artifact_id", "boxes"} <= columns):
+        raise BadInput(
+            f"{printable(path)}: expected a Parquet file of an inference log, or of detections with frame_id, class_id "
+            f"and score; came the columns {', '.join(sorted(columns))}."
+        )
+    return table
+
+
+def _detections(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Class ids (N,) and scores (N,) of all rows."""
+    if "boxes" in table.column_names:
+        boxes = flatten_boxes(table)[1]
+        return boxes["class_id"], boxes["score"]
+    return table.column("class_id").to_numpy(), table.column("score").to_numpy()
