@@ -54,7 +54,7 @@ class MeasuredSet:
     scoring: AuditFrames
 
 
-def prepare(name: str, source: Path | None, start: Path | None, work: Path) -> MeasuredSet:
+def prepare(name: str, source: Path | None, start: Path | None, work: Path, epochs: int | None = None) -> MeasuredSet:
     """Divide a set, train its card and export it; what an earlier run left in `work` is used again.
 
     Args:
@@ -62,8 +62,10 @@ def prepare(name: str, source: Path | None, start: Path | None, work: Path) -> M
         source: folder of the set; the sample is generated.
         start: checkpoint that the cards of real sets are fine-tuned from; a .pt you trust.
         work: folder for everything that is made.
+        epochs: in place of the card's.
     """
     card = load_card(ROOT / "models/cards" / CARDS[name])
+    card = card.model_copy(update={"epochs": epochs or card.epochs})
     if name != "sample":
         card = card.model_copy(update={"start": start})
     frames, names = _sample(work) if source is None else _real(source)

@@ -124,6 +124,6 @@ def recall_bound(found: float, labels: float, confidence: float) -> float:
         found: boxes found, of `labels` (equally weighted ones, or as many as say as much).
         confidence: such as 0.95.
     """
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
-    return float(beta.ppf(1 - confidence, found, labels - found + 1)) if found > 0 else 0.0
+    return float(betaincinv(found, labels - found + 1, 1 - confidence)) if found > 0 else 0.0

@@ -35,7 +35,8 @@ from edgeloop.ranking import Labelled, Ranking
 
 MINIMUM = 5  # right and wrong labelled candidates a class needs
 BINS = 1000  # of score: fine enough for any threshold, and EM costs the same on any volume
-ROUNDS, TOLERANCE = 2000, 1e-7
+ROUNDS, STEPS, TOLERANCE = 2000, 100, 1e-7  # of EM, and of Newton's method
+RIDGE = 1e-6
 SMALLEST = 1e-4  # of an estimated share: EM never arrives at 0
 CONFIDENCE, RESAMPLES = 0.95, 200
 
@@ -72,21 +73,21 @@ class BetaCalibration:
 
     @classmethod
     def fit(cls, scores: npt.ArrayLike, right: Bools, weights: npt.ArrayLike) -> BetaCalibration:
-        """The maximum of the likelihood with Platt's targets, (n1 + 1) / (n1 + 2) and 1 / (n0 + 2)."""
-        from scipy.optimize import minimize
+        """The maximum of the likelihood with Platt's targets, (n1 + 1) / (n1 + 2) and 1 / (n0 + 2).
 
+        What would fall is left out and fitted again, as its authors do.
+        """
         counted = np.asarray(weights, np.float64)
         positive, negative = counted[right].sum(), counted[~right].sum()
         target = np.where(right, (positive + 1) / (positive + 2), 1 / (negative + 2))
-        design = _design(scores)
-
-        def loss(values: Doubles) -> tuple[float, Doubles]:
-            z = design @ values
-            slope = design.T @ (counted * (_sigmoid(z) - target))
-            return float(counted @ (np.logaddexp(0, z) - target * z)), slope
-
-        bounds = [(0, None), (0, None), (None, None)]
-        return cls(*map(float, minimize(loss, np.array([1.0, 1.0, 0.0]), jac=True, bounds=bounds).x))
+        kept, design = [0, 1, 2], _design(scores)
+        while True:
+            at = np.zeros(3)
+            at[kept] = _logistic(design[:, kept], target, counted)
+            falling = [column for column in kept if column < 2 and at[column] < 0]
+            if not falling:
+                return cls(*map(float, at))
+            kept.remove(min(falling, key=lambda column: at[column]))
 
     def __call__(self, scores: npt.ArrayLike) -> Doubles:
         return _sigmoid(_design(scores) @ np.array([self.a, self.b, self.c]))
@@ -95,6 +96,21 @@ class BetaCalibration:
 def _design(scores: npt.ArrayLike) -> Doubles:
     inside = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
     return np.stack([np.log(inside), -np.log1p(-inside), np.ones(len(inside))], axis=1)
+
+
+def _logistic(design: Doubles, target: Doubles, weights: Doubles) -> Doubles:
+    """The coefficients of the most likely logistic regression, by Newton's method; the ridge only keeps it solvable."""
+    at = np.zeros(design.shape[1])
+    for _ in range(STEPS):
+        said = _sigmoid(design @ at)
+        slope = design.T @ (weights * (said - target)) + RIDGE * at
+        curve = (design.T * (weights * said * (1 - said))) @ design + RIDGE * np.eye(len(at))
+        step = np.linalg.solve(curve, slope)
+        step *= min(1.0, 4 / max(float(np.abs(step).max()), RIDGE))  # far from the optimum a full step overshoots
+        at = at - step
+        if np.abs(step).max() < TOLERANCE:
+            break
+    return at
 
 
 def _sigmoid(values: Doubles) -> Doubles:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import gamma
 
 import numpy as np
 import pytest
-from scipy.stats import beta as beta_distribution
 
 from edgeloop.card import ThresholdCard
 from edgeloop.matching import Matches
@@ -130,8 +130,10 @@ def test_calibration_is_the_true_chance() -> None:
     scores = np.where(right, rng.beta(5, 2, right.size), rng.beta(1.5, 5, right.size))
     fitted = BetaCalibration.fit(scores, right, np.ones(right.size))
     at = np.linspace(0.1, 0.95, 30)
-    chance = 0.3 * beta_distribution.pdf(at, 5, 2)
-    chance /= chance + 0.7 * beta_distribution.pdf(at, 1.5, 5)
+    right_density, wrong_density = (
+        gamma(a + b) / gamma(a) / gamma(b) * at ** (a - 1) * (1 - at) ** (b - 1) for a, b in ((5, 2), (1.5, 5))
+    )
+    chance = 0.3 * right_density / (0.3 * right_density + 0.7 * wrong_density)
     np.testing.assert_allclose(fitted(at), chance, atol=0.03)
     assert np.all(np.diff(fitted(np.linspace(0.01, 0.99, 50))) >= 0)
 
