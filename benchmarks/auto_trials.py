@@ -11,7 +11,6 @@ that runtime. Rounds and seconds are what a trial took. Writes auto_trials.json 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import tempfile
 import time
@@ -22,13 +21,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.frame_loop import ROOT, export, sample
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.artifact import Artifact
 from edgeloop.card import QuantizeCard
 from edgeloop.edge.auto import MAXIMUM_ROUNDS, RuntimeChoice, Times, measure, open_fastest
 from edgeloop.edge.machine import instructions, machine
 from edgeloop.edge.runtime import RuntimeName, Settings, installed, load
-from edgeloop.files import sha256, write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.files import sha256
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from models.quantize import quantize
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10, help="choices a file")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=MAXIMUM_ROUNDS, help="before and again after the trials")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         paths = list(images_below(sample(Path(work))))[:FRAMES]
@@ -59,9 +59,7 @@ def main() -> None:
         "checkpoint_sha256": sha256(asked.checkpoint),
         "rows": rows,
     }
-    write_text(asked.out / "auto_trials.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "auto_trials.md", table(document))
-    print(table(document))
+    keep(asked.out, "auto_trials", document, table(document))
 
 
 def artifacts(checkpoint: Path, side: int, paths: list[Path], work: Path) -> list[Artifact]:
@@ -116,13 +114,9 @@ def trial(artifact: Artifact, settings: Settings) -> tuple[RuntimeChoice, float]
 def table(document: dict[str, Any]) -> str:
     right, trials = (sum(row[key] for row in document["rows"]) for key in ("right", "trials"))
     run = f"{document['machine']} ({', '.join(document['instructions'])}), {document['threads']} thread"
-    lines = [
-        f"{run}: `auto` chose the fastest runtime in {right} of {trials} trials.",
-        "",
-        "| input | file | medians, ms | fastest | its lead | right | sure | rounds | seconds | worst choice loses |",
-        "|---" * 10 + "|",
-    ]
-    return "\n".join([*lines, *(f"| {' | '.join(cells(row))} |" for row in document["rows"])]) + "\n"
+    columns = "input|file|medians, ms|fastest|its lead|right|sure|rounds|seconds|worst choice loses"
+    figures = markdown(columns.split("|"), map(cells, document["rows"]))
+    return f"{run}: `auto` chose the fastest runtime in {right} of {trials} trials.\n\n{figures}"
 
 
 def cells(row: dict[str, Any]) -> list[str]:

@@ -13,7 +13,6 @@ table.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -28,16 +27,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.config import Config
 from edgeloop.dataset import merge
 from edgeloop.edge.machine import machine, peak_memory_mb
-from edgeloop.files import write_text
 from edgeloop.formats.images import ImageFacts, inspect_all
 from edgeloop.frames import Frame, Label, LabelledFrame
 from edgeloop.progress import bar
 from tasks import version as door
 
-ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("scratch", "dent", "stain")
 SIDE, QUALITY = 160, 70
 BEGIN = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -49,16 +47,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=50_000, help="in the first version")
     parser.add_argument("--new", type=int, default=1_000, help="in every turn")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     with tempfile.TemporaryDirectory() as work:
         turns = measure(Path(work), asked.frames, asked.new, asked.turns)
     document = {"machine": machine(), "cores": os.cpu_count(), "frames": asked.frames, "new": asked.new}
     document |= {"memory_mb": round(peak_memory_mb()), "turns": turns}
-    write_text(asked.out / "dataset_version.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "dataset_version.md", table(document))
-    print(table(document))
+    keep(asked.out, "dataset_version", document, table(document))
 
 
 def measure(work: Path, frames: int, new: int, turns: int) -> list[dict[str, float]]:
@@ -188,21 +184,12 @@ def table(document: dict[str, Any]) -> str:
         f"{document['memory_mb']} MB of one process for both, the first version included."
     )
     middle = {key: statistics.median(turn[key] for turn in document["turns"]) for key in document["turns"][0]}
+    plain = (f"{middle[part]:.1f}" for part in ("plain_add", "plain_push"))
     rows = [
         ("edgeloop", *(f"{middle[part]:.1f}" for part in PARTS), f"**{middle['ours']:.1f}**"),
-        (
-            "plain DVC",
-            "",
-            f"{middle['plain_add']:.1f}",
-            f"{middle['plain_push']:.1f}",
-            "",
-            "",
-            f"**{middle['plain']:.1f}**",
-        ),
+        ("plain DVC", "", *plain, "", "", f"**{middle['plain']:.1f}**"),
     ]
-    head = ["", "merge", "add", "push", "snapshot", "count", "all"]
-    lines = [run, "", f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join(lines) + "\n"
+    return f"{run}\n\n{markdown(['', 'merge', 'add', 'push', 'snapshot', 'count', 'all'], rows)}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ drift_alarms.json and a table in Markdown.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -19,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop import drift_plan
 from edgeloop.config import DriftSection
 from edgeloop.drift import conclude, judge
 from edgeloop.drift_plan import Plan, plan
-from edgeloop.files import write_text
 from edgeloop.progress import bar
 from tests.logs import START, synthetic_log
 
@@ -43,15 +42,13 @@ FIXED = 0.1  # Evidently's default limit for normed Wasserstein
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--streams", type=int, default=100)
-    parser.add_argument("--out", type=Path, default=Path("var/benchmarks"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     settings = DriftSection()
     cases = [(memory, frames, "none") for memory in MEMORIES for frames in REFERENCES]
     cases += [(memory, 1200, name) for memory in (0.5, 0.9) for name in SHIFTS if name != "none"]
     rows = [measure(*case, asked.streams, settings) for case in bar(cases, "drift alarms", len(cases))]
-    write_text(asked.out / "drift_alarms.json", json.dumps(rows, indent=2) + "\n")
-    write_text(asked.out / "drift_alarms.md", table(rows))
-    print(table(rows))
+    keep(asked.out, "drift_alarms", rows, table(rows))
 
 
 def measure(memory: float, reference: int, name: str, streams: int, settings: DriftSection) -> dict[str, object]:
@@ -104,12 +101,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Rates in percent: of columns and windows that drift, and of logs of three windows that alarm."""
     kinds = list(rows[0]["limits"])
     head = ["shift", "memory", "reference", *(f"{kind}: columns, alarms" for kind in kinds)]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for row in rows:
         rates = [row["limits"].get(kind) for kind in kinds]
         told = [f"{100 * r['column']:.2f} %, {100 * r['alarm']:.0f} %" if r else "" for r in rates]
         lines.append([row["shift"], str(row["memory"]), str(row["reference"]), *told])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(head, lines)
 
 
 if __name__ == "__main__":

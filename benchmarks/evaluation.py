@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import importlib.util
 import io
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.accuracy import Run, score
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
@@ -29,7 +29,6 @@ from edgeloop.bootstrap import Doubles, average_precision, frame_weights, paired
 from edgeloop.boxes import Detections
 from edgeloop.card import EvaluationCard
 from edgeloop.coco import AREAS, coco_by_area, coco_documents, mean_over_recalls
-from edgeloop.files import write_text
 from edgeloop.frames import Frame, Label, LabelledFrame
 from edgeloop.matching import MAXIMUM_DETECTIONS, Matches, Truths, match
 from edgeloop.progress import bar
@@ -45,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path("var/benchmarks"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     rows = {
         "evaluators": compare_evaluators(asked.images),
@@ -53,9 +52,7 @@ def main() -> None:
         "report": time_report(asked.images),
         "gate": [chance(frames, asked.trials) for frames in bar((30, 60, 125, 250), "promotions by chance", 4)],
     }
-    write_text(asked.out / "evaluation.json", json.dumps(rows, indent=2) + "\n")
-    write_text(asked.out / "evaluation.md", table(rows))
-    print(table(rows))
+    keep(asked.out, "evaluation", rows, table(rows))
 
 
 def coco_like(images: int, seed: int = 0) -> tuple[list[Detections], list[Truths]]:
@@ -205,30 +202,32 @@ def chance(frames: int, trials: int) -> dict[str, object]:
 
 
 def table(rows: dict[str, Any]) -> str:
-    """Three small tables."""
+    """Four small tables."""
     evaluators = rows["evaluators"]
-    lines = [
-        "| {images} images, {classes} classes, {detections} detections, COCO's 4 areas | s |".format(**evaluators),
-        "|---|---|",
-        *(f"| {name} | {seconds} |" for name, seconds in evaluators["seconds"].items()),
-        *(f"| {name}, largest difference | {value} |" for name, value in evaluators["largest difference"].items()),
-        "",
-        "| paired interval, 250 frames, 4 classes, 1000 resamples | s |",
-        "|---|---|",
-        *(f"| {row['statistic']} | {row['seconds']} |" for row in rows["intervals"]),
-        "",
-        "| everything a report states, the same images, 4 cameras | s |",
-        "|---|---|",
-        *(f"| {row['resamples']} resamples | {row['seconds']} |" for row in rows["report"]),
-        "",
-        "| scored frames | an equal challenger is promoted | half width of the interval, points |",
-        "|---|---|---|",
-        *(
-            f"| {row['frames']} | {100 * row['promoted by chance']:.1f} % | {row['half width in points']} |"
-            for row in rows["gate"]
+    images = "{images} images, {classes} classes, {detections} detections, COCO's 4 areas".format(**evaluators)
+    differences = evaluators["largest difference"].items()
+    tables = [
+        markdown(
+            [images, "s"],
+            [*evaluators["seconds"].items(), *((f"{name}, largest difference", value) for name, value in differences)],
+        ),
+        markdown(
+            ["paired interval, 250 frames, 4 classes, 1000 resamples", "s"],
+            [(row["statistic"], row["seconds"]) for row in rows["intervals"]],
+        ),
+        markdown(
+            ["everything a report states, the same images, 4 cameras", "s"],
+            [(f"{row['resamples']} resamples", row["seconds"]) for row in rows["report"]],
+        ),
+        markdown(
+            ["scored frames", "an equal challenger is promoted", "half width of the interval, points"],
+            [
+                (row["frames"], f"{100 * row['promoted by chance']:.1f} %", row["half width in points"])
+                for row in rows["gate"]
+            ],
         ),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(tables)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ the log come after the boxes and have a column of their own. Writes frame_loop.j
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -26,6 +25,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.artifact import Artifact
 from edgeloop.card import QuantizeCard
 from edgeloop.edge.benchmark import BLOCK, WARM_UP
@@ -33,8 +33,8 @@ from edgeloop.edge.detector import LOG_FLOOR, Detector
 from edgeloop.edge.frame import Image, decode_image
 from edgeloop.edge.machine import instructions, machine
 from edgeloop.edge.runtime import RuntimeName, open_runtime
-from edgeloop.files import sha256, write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.files import sha256
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from edgeloop.sample.generate import generate
 from edgeloop.sample.scene import TINY
@@ -55,7 +55,7 @@ def main() -> None:
     )
     parser.add_argument("--images", type=Path, help="decoded images to loop over; the generated sample at 640 x 640")
     parser.add_argument("--frames", type=int, default=400, help="timed frames a loop and size")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     limit_threads()
     with tempfile.TemporaryDirectory() as work:
@@ -73,9 +73,7 @@ def main() -> None:
         "checkpoint_sha256": sha256(asked.checkpoint),
         "rows": rows,
     }
-    write_text(asked.out / "frame_loop.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "frame_loop.md", table(document))
-    print(table(document))
+    keep(asked.out, "frame_loop", document, table(document))
 
 
 def limit_threads() -> None:
@@ -229,9 +227,7 @@ def table(document: dict[str, Any]) -> str:
         f"{document['machine']} ({', '.join(document['instructions'])}), {document['threads']} thread, "
         f"{document['frames']} frames of {document['image']} a loop, all loops taking turns in one run."
     )
-    lines = [run, "", f"| {columns.replace('|', ' | ')} |", "|---" * 11 + "|"]
-    lines += [f"| {' | '.join(cells(row))} |" for row in document["rows"]]
-    return "\n".join(lines) + "\n"
+    return f"{run}\n\n{markdown(columns.split('|'), map(cells, document['rows']))}"
 
 
 def cells(row: dict[str, Any]) -> list[str]:

@@ -29,9 +29,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.edge.machine import machine
-from edgeloop.files import write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from edgeloop.spread import spread
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--turns", type=int, default=3, help="of each loop")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         source = Path(work) / "source"
@@ -52,9 +52,7 @@ def main() -> None:
         use_memory(Path(work) / "once", size * asked.images)
         turns = [turn(source, Path(work) / f"turn{number}", asked.images) for number in range(asked.turns)]
     document = {"machine": machine(), "cores": os.cpu_count(), "images": asked.images, "bytes": size, "turns": turns}
-    write_text(asked.out / "ingest_images.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "ingest_images.md", table(document))
-    print(table(document))
+    keep(asked.out, "ingest_images", document, table(document))
 
 
 def generate(folder: Path, count: int) -> int:
@@ -135,7 +133,6 @@ def table(document: dict[str, Any]) -> str:
         f"{document['images']:,} JPEGs of {document['bytes'] / 1000:.1f} kB, {document['machine']}, "
         f"{document['cores']} cores; medians of {len(document['turns'])} turns."
     )
-    lines = [run, "", f"| {head.replace('|', ' | ')} |", "|---" * 7 + "|"]
     middle = {key: statistics.median(turn[key] for turn in document["turns"]) for key in document["turns"][0]}
     cells = [
         f"{middle['bare_threads']:,.0f}", f"{middle['bare_processes']:,.0f}", f"{middle['ours']:,.0f}",
@@ -143,7 +140,7 @@ def table(document: dict[str, Any]) -> str:
         f"{middle['again']:,.0f}", f"{middle['again_faster']:.0f}x",
         f"{middle['memory_mb']:.0f} MB and {document['cores']} x {middle['child_memory_mb']:.0f} MB",
     ]  # fmt: skip
-    return "\n".join([*lines, f"| {' | '.join(cells)} |"]) + "\n"
+    return f"{run}\n\n{markdown(head.split('|'), [cells])}"
 
 
 if __name__ == "__main__":

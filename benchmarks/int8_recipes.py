@@ -11,7 +11,6 @@ is used again. The sample needs no data: --sets sample.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -24,13 +23,14 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
-from benchmarks.int8_sets import CARDS, ROOT, MeasuredSet, prepare
+from benchmarks.int8_sets import CARDS, MeasuredSet, prepare
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.artifact import Artifact
 from edgeloop.bootstrap import mean_average_precision
 from edgeloop.card import QuantizeCard
 from edgeloop.edge.machine import instructions, machine
 from edgeloop.edge.runtime import CPU_RUNTIMES, Runtime, RuntimeName, open_runtime
-from edgeloop.files import sha256, write_text
+from edgeloop.files import sha256
 from edgeloop.progress import bar
 from edgeloop.qdq import Graph, check_qdq, float_tail, load_graph, name_of
 from edgeloop.yardstick import Yardstick
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="checkpoint that both are fine-tuned from; a .pt you trust")
     parser.add_argument("--sets", default=",".join(CARDS), help="some of them")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "edgeloop-int8-recipes")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     begin = time.monotonic()
     sources = {"neu-det": asked.neu_det, "bccd": asked.bccd, "sample": None}
@@ -76,9 +76,7 @@ def main() -> None:
         "sets": measured,
         "seconds": round(time.monotonic() - begin),
     }
-    write_text(asked.out / "int8_recipes.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "int8_recipes.md", report(document))
-    print(report(document))
+    keep(asked.out, "int8_recipes", document, report(document))
 
 
 def measure(name: str, source: Path | None, start: Path | None, work: Path) -> Row:
@@ -246,31 +244,23 @@ def table(measured: Row) -> str:
     )
     columns = ["recipe", "runtime", "mAP50", "mAP50-95", "loss", "interval", "points", "worst class", "p50 ms"]
     columns += ["speed-up", "Conv in float", "rules broken"]
-    lines = [
-        f"## {measured['set']}: {measured['card']}, {measured['imgsz']} px",
-        "",
-        about,
-        "",
-        f"| {' | '.join(columns)} |",
-        f"|{'---|' * len(columns)}",
-    ]
-    lines += [_line(row, runtime) for row in measured["rows"] for runtime in CPU_RUNTIMES]
-    return "\n".join([*lines, "", ""])
+    figures = markdown(columns, (_cells(row, runtime) for row in measured["rows"] for runtime in CPU_RUNTIMES))
+    return f"## {measured['set']}: {measured['card']}, {measured['imgsz']} px\n\n{about}\n\n{figures}\n"
 
 
-def _line(row: Row, runtime: str) -> str:
+def _cells(row: Row, runtime: str) -> list[str]:
     accuracy = row["accuracy"][runtime]
     loss = accuracy["loss"]
     judged = [one for one in loss["classes"] if one["loss"] is not None and one["truths"] >= 20]
     worst = max(judged, key=lambda one: float(one["loss"]))
     relative = loss["relative"]
     broken = "" if row["rules_broken"] is None else row["rules_broken"]
-    return (
-        f"| {row['recipe']} | {runtime} | {accuracy['map50']:.4f} | {accuracy['map50_95']:.4f} "
-        f"| {100 * relative['value']:.2f} % | {100 * relative['low']:.1f} to {100 * relative['high']:.1f} % "
-        f"| {loss['points']:.2f} | {worst['name']} {100 * worst['loss']:.1f} | {row['p50_ms'][runtime]:.2f} "
-        f"| {row['speedup'][runtime]:.2f} | {row['float_convolutions']} of {row['convolutions']} | {broken} |"
-    )
+    return [
+        row["recipe"], runtime, f"{accuracy['map50']:.4f}", f"{accuracy['map50_95']:.4f}",
+        f"{100 * relative['value']:.2f} %", f"{100 * relative['low']:.1f} to {100 * relative['high']:.1f} %",
+        f"{loss['points']:.2f}", f"{worst['name']} {100 * worst['loss']:.1f}", f"{row['p50_ms'][runtime]:.2f}",
+        f"{row['speedup'][runtime]:.2f}", f"{row['float_convolutions']} of {row['convolutions']}", broken,
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sets that `int8_recipes` measures on: three sides each, and a detector trained on the first of them.
+"""The sets that `int8_recipes`, `qat` and `pruning` measure on: three sides each, and a detector trained on the first.
 
 train: what is trained on and calibrated with. val: what recipes are chosen on. test: what is scored, seen once.
 """
@@ -37,6 +37,7 @@ class MeasuredSet:
     Attributes:
         name: of the set.
         card: what was trained.
+        data: data.yaml of the sides that are trained on and chosen on.
         fp32: the float32 artifact.
         train: the frames of the training side.
         choosing: the frames that recipes are chosen on.
@@ -45,6 +46,7 @@ class MeasuredSet:
 
     name: str
     card: Card
+    data: Path
     fp32: Artifact
     checkpoint: Checkpoint
     train: tuple[LabelledFrame, ...]
@@ -72,7 +74,8 @@ def prepare(name: str, source: Path | None, start: Path | None, work: Path, epoc
     _lay_out(folder / "data", (*sides["train"], *sides["val"]), names)
     checkpoint = _trained(card, folder, len(sides["train"]))
     choosing, scoring = (AuditFrames(f"{name}-{side}", names, sides[side]) for side in ("val", "test"))
-    return MeasuredSet(name, card, _exported(checkpoint, card, folder), checkpoint, sides["train"], choosing, scoring)
+    data, fp32 = folder / "data" / "data.yaml", _exported(checkpoint, card, folder)
+    return MeasuredSet(name, card, data, fp32, checkpoint, sides["train"], choosing, scoring)
 
 
 def _sample(work: Path) -> tuple[list[LabelledFrame], tuple[str, ...]]:

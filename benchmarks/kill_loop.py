@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.records import record
+from benchmarks.writing import RESULTS
 from edgeloop.edge.log import IDENTITY, read_log
 from edgeloop.edge.retention import ImageKeeper, Retention
 from edgeloop.edge.segments import DeviceLog
@@ -76,7 +77,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--victim", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--life", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()

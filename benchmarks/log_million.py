@@ -21,20 +21,20 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.records import record
+from benchmarks.writing import RESULTS
 from edgeloop.edge.machine import machine, peak_memory_mb
 from edgeloop.edge.segments import WAITING_ROWS, DeviceLog
 from edgeloop.edge.upload import Uploader
 from edgeloop.files import write_text
 from edgeloop.progress import bar
 
-ROOT = Path(__file__).resolve().parents[1]
 HOUR_ROWS = 30 * 3600
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         document = measure(Path(folder), asked.rows)

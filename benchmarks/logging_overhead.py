@@ -13,7 +13,6 @@ an hour in which the machine does other work too changes both sides. Writes logg
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.frame_loop import IMAGES, THREADS, export, limit_threads, sample
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.artifact import Artifact
 from edgeloop.card import QuantizeCard
 from edgeloop.edge.detector import Detector
@@ -35,8 +35,7 @@ from edgeloop.edge.retention import ImageKeeper, Retention
 from edgeloop.edge.runtime import Runtime, open_runtime
 from edgeloop.edge.segments import DeviceLog
 from edgeloop.edge.upload import Uploader
-from edgeloop.files import write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from models.quantize import quantize
 
@@ -116,7 +115,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="decoded images to loop over; the generated sample at 640 x 640")
     parser.add_argument("--rounds", type=int, default=12, help="turns of each loop")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     limit_threads()
     with tempfile.TemporaryDirectory() as work:
@@ -133,9 +132,7 @@ def main() -> None:
         "rounds": asked.rounds,
         "rows": rows,
     }
-    write_text(asked.out / "logging_overhead.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "logging_overhead.md", table(document))
-    print(table(document))
+    keep(asked.out, "logging_overhead", document, table(document))
 
 
 def artifact(checkpoint: Path, side: int, paths: list[Path], work: Path) -> Artifact:
@@ -206,8 +203,7 @@ def table(document: dict[str, Any]) -> str:
         f"{document['threads']} thread, {document['image']} images, {document['rounds']} turns of "
         f"{document['turn_seconds']} s a loop, all loops taking turns in one run."
     )
-    lines = [run, "", f"| {columns.replace('|', ' | ')} |", "|---" * 10 + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(cells(one))} |" for one in document["rows"])]) + "\n"
+    return f"{run}\n\n{markdown(columns.split('|'), map(cells, document['rows']))}"
 
 
 def cells(row: dict[str, Any]) -> list[str]:

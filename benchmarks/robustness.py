@@ -11,15 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.card import EvaluationCard
 from edgeloop.edge.bench import profile_for
 from edgeloop.edge.machine import machine
 from edgeloop.evaluation import open_for
 from edgeloop.evaluation_tables import stated
-from edgeloop.files import write_text
 from edgeloop.foreign import open_detector
 from edgeloop.measures import Interval
 from edgeloop.own_evaluation import open_side, suite_settings
@@ -35,16 +36,14 @@ def main() -> None:
     parser.add_argument("--severities")
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--work", type=Path, default=Path("var/benchmarks/robustness"))
-    parser.add_argument("--out", type=Path, default=Path("var/benchmarks"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     if len(asked.pairs) % 2:
         parser.error("expected pairs of a model and a labelled set")
     pairs = zip(asked.pairs[::2], asked.pairs[1::2], strict=True)
     reports = [run(model, folder, asked) for model, folder in pairs]
     document = {"machine": machine(), "reports": reports}
-    write_text(asked.out / "robustness.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "robustness.md", table(reports))
-    print(table(reports))
+    keep(asked.out, "robustness", document, table(reports))
 
 
 def run(model: Path, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
@@ -65,19 +64,17 @@ def run(model: Path, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
 def table(reports: list[dict[str, Any]]) -> str:
     """A row for each corruption, a group of columns for each set: mean mAP50-95, share kept with its interval."""
     found = [RobustnessReport.from_document(_bare(one), one["audit"]) for one in reports]
-    heads = [f"{one.audit}, {one.frames} frames: mAP50-95 | kept" for one in found]
-    rows = [
-        ["clean", *(f"{_shown(one.clean)} | 1" for one in found)],
-        *(
-            [name, *(f"{_shown(score.mean)} | {_shown(score.kept, 2)}" for score in scores)]
-            for name, scores in (
-                (scores[0].corruption, scores) for scores in zip(*(one.corruptions for one in found), strict=True)
-            )
-        ),
-        ["mPC and rPC", *(f"{_shown(one.mpc)} | {_shown(one.rpc, 2)}" for one in found)],
-    ]
-    lines = [f"| corruption, severities 1 to 5 | {' | '.join(heads)} |", "|---" * (1 + 2 * len(found)) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+    rows = {
+        "corruption, severities 1 to 5": [(f"{one.audit}, {one.frames} frames: mAP50-95", "kept") for one in found],
+        "clean": [(_shown(one.clean), "1") for one in found],
+        **{
+            scores[0].corruption: [(_shown(score.mean), _shown(score.kept, 2)) for score in scores]
+            for scores in zip(*(one.corruptions for one in found), strict=True)
+        },
+        "mPC and rPC": [(_shown(one.mpc), _shown(one.rpc, 2)) for one in found],
+    }
+    head, *cells = [[name, *chain.from_iterable(pairs)] for name, pairs in rows.items()]
+    return markdown(head, cells)
 
 
 def _bare(report: dict[str, Any]) -> dict[str, Any]:

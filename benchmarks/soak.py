@@ -29,14 +29,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.frame_loop import export, limit_threads, sample
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.artifact import Artifact, sidecar_of
 from edgeloop.card import QuantizeCard
 from edgeloop.edge.artifact_folder import ArtifactFolder
 from edgeloop.edge.flags import read_flags
 from edgeloop.edge.log import read_log
 from edgeloop.edge.machine import instructions, machine
-from edgeloop.files import write_text
-from edgeloop.formats.assemble import images_below
+from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
 from models.quantize import quantize
 from tests.cameras import MjpegCamera
@@ -188,14 +188,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "models/weights/edgeloop-n.pt", help="one you trust")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     limit_threads()
     with tempfile.TemporaryDirectory() as work:
         document = soak(Path(work), asked.checkpoint, asked.minutes * 60)
-    write_text(asked.out / "soak.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "soak.md", report(document))
-    print(report(document))
+    keep(asked.out, "soak", document, report(document))
     sys.exit(0 if all(row["yes"] for row in document["questions"]) else 1)
 
 
@@ -312,22 +310,18 @@ def _most(device: Soak, name: str) -> int:
 
 def report(document: dict[str, Any]) -> str:
     """The table for people."""
-    lines = [
+    answers = [(one["question"], "yes" if one["yes"] else "NO", one["measured"]) for one in document["questions"]]
+    numbers = [
+        (name, f"{value:.1f}" if isinstance(value, float) else value) for name, value in document["numbers"].items()
+    ]
+    return "\n".join([
         f"# Soak test, {document['seconds'] / 60:.0f} minutes at {document['rate']:.0f} frames a second",
         "",
         f"`python -m benchmarks.soak` on {document['machine']}. What happened: {'; '.join(document['events'])}.",
         "",
-        "| question | | measured |",
-        "|---|---|---|",
-        *(f"| {one['question']} | {'yes' if one['yes'] else 'NO'} | {one['measured']} |"
-          for one in document["questions"]),
-        "",
-        "| number | |",
-        "|---|---|",
-        *(f"| {name} | {value:.1f} |" if isinstance(value, float) else f"| {name} | {value} |"
-          for name, value in document["numbers"].items()),
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+        markdown(["question", "", "measured"], answers),
+        markdown(["number", ""], numbers),
+    ])  # fmt: skip
 
 
 if __name__ == "__main__":

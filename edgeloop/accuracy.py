@@ -22,7 +22,7 @@ from edgeloop.calibration_error import calibration, class_errors, relative_boxes
 from edgeloop.card import EvaluationCard
 from edgeloop.coco import coco_average_precision
 from edgeloop.errors import BadInput
-from edgeloop.matching import IOU_LIMITS, Matches, Truths, boxes_in_order, match
+from edgeloop.matching import IOU_LIMITS, Matches, Truths, match, rank
 from edgeloop.measures import ClassScore, EvaluationReport, Interval, Part
 from edgeloop.predictions import renumber
 from edgeloop.rates import Totals, totals
@@ -115,10 +115,9 @@ class Marked:
     ) -> Marked:
         """The detections carry class ids of the artifact."""
         names = scored_names(artifact, audit)
-        known = dict(zip(artifact.names, artifact.thresholds, strict=True))
-        thresholds = tuple(known.get(name, 1.1) for name in names)
         seen = renumber(detections, artifact.names, names)
-        return cls(audit, card, names, thresholds, seen, audit.truths(names), resampled(audit, card))
+        weights = resampled(audit, card)
+        return cls(audit, card, names, artifact.thresholds_of(names), seen, audit.truths(names), weights)
 
     @cached_property
     def matches(self) -> Matches:
@@ -127,7 +126,7 @@ class Marked:
     @cached_property
     def boxes(self) -> np.ndarray:
         sizes = [(frame.frame.width, frame.frame.height) for frame in self.audit.frames]
-        return relative_boxes(boxes_in_order(self.seen), self.matches.frames, sizes)
+        return relative_boxes(rank(self.seen).detections.boxes, self.matches.frames, sizes)
 
     @cached_property
     def precisions(self) -> Doubles:
@@ -226,17 +225,22 @@ def _sizes(marked: Marked) -> tuple[Part, ...]:
 
 
 def _part(marked: Marked, matches: Matches, weights: Weights, **about: str) -> Part:
+    measured = measure(matches, marked.thresholds, weights)
+    stated = {name: known_interval(values, marked.card.confidence) for name, values in measured.items()}
+    counts = {"frames": matches.frame_count, "truths": int(matches.truths.sum())}
+    return Part.model_validate({**about, **counts, **stated})
+
+
+def measure(matches: Matches, thresholds: Sequence[float], weights: Weights) -> dict[str, Doubles]:
+    """What is stated of a part of a set or of a condition, each (B,), by name of the field."""
     precisions = average_precision(matches, weights, EVERY_LIMIT)
-    found = totals(matches, marked.thresholds, weights)
-    measured = {
+    found = totals(matches, thresholds, weights)
+    return {
         "map50": mean_of_judged(precisions[:, :, 0]),
         "map50_95": mean_of_judged(precisions.mean(axis=2)),
         "recall": found.recall(),
         "false_positives_per_1000_frames": found.false_per_1000(),
     }
-    stated = {name: known_interval(values, marked.card.confidence) for name, values in measured.items()}
-    counts = {"frames": matches.frame_count, "truths": int(matches.truths.sum())}
-    return Part.model_validate({**about, **counts, **stated})
 
 
 def _number(value: float) -> float | None:

@@ -9,11 +9,10 @@ from pydantic import Field, field_validator
 
 from edgeloop.errors import BadInput
 from edgeloop.formats import Finding, detect
-from edgeloop.formats.assemble import images_below
 from edgeloop.formats.detect import Layout, TwoLayouts
 from edgeloop.formats.findings import printable
 from edgeloop.formats.images import SUFFIXES
-from edgeloop.formats.paths import files_below
+from edgeloop.formats.paths import files_below, images_below
 from edgeloop.log_intake import is_log
 from edgeloop.record import Record
 from edgeloop.splits import GroupRule

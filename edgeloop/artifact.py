@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +59,11 @@ class Artifact(Record):
     def sidecar(self) -> Path:
         """Where the record of the file lies: beside it, with `.json` appended."""
         return sidecar_of(self.path)
+
+    def thresholds_of(self, names: Sequence[str]) -> tuple[float, ...]:
+        """The threshold of each of these classes; above 1, so that it is never shown, for one it does not know."""
+        known = dict(zip(self.names, self.thresholds, strict=True))
+        return tuple(known.get(name, 1.1) for name in names)
 
     def save_sidecar(self) -> Path:
         """Write the record beside the file."""

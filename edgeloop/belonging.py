@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from edgeloop.formats.names import UNKNOWN_CAMERA
 from edgeloop.frames import Frame, LabelledFrame, Split
-from edgeloop.near_duplicates import clusters, pairs_between
+from edgeloop.near_duplicates import clusters, pairs_between, root, unite
 from edgeloop.splits import GroupRule, is_drawn
 
 FEW, MANY = 64, 200_000  # frames looked up at a time to begin with, and pairs from which on it becomes fewer
@@ -90,11 +90,10 @@ class Belonging:
         parent = list(range(len(self._frames)))
         for links in self._links(staying):
             for other in links[1:]:
-                first, second = sorted((_root(parent, links[0]), _root(parent, other)))
-                parent[second] = first
+                unite(parent, links[0], other)
         members: dict[int, list[int]] = defaultdict(list)
         for index in staying:
-            members[_root(parent, index)].append(index)
+            members[root(parent, index)].append(index)
         return list(members.values())
 
     def _key(self, frame: LabelledFrame) -> str | None:
@@ -178,10 +177,3 @@ def _near(new: Sequence[int], known: Sequence[int]) -> Iterator[tuple[int, int]]
         yield from ((start + one, other) for one, other in found)
         start += size
         size = size * 2 if len(found) < MANY else max(size // 4, 1)
-
-
-def _root(parent: list[int], index: int) -> int:
-    while parent[index] != index:
-        parent[index] = parent[parent[index]]
-        index = parent[index]
-    return index

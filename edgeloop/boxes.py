@@ -60,14 +60,6 @@ def area(boxes: npt.ArrayLike) -> Floats:
     return sides[:, 0] * sides[:, 1]
 
 
-def yolo_to_xyxy(boxes: npt.ArrayLike, width: int, height: int) -> Floats:
-    """YOLO's normalised centre-x, centre-y, width, height (N, 4) in 0..1 to xyxy in pixels."""
-    cxcywh = np.asarray(boxes, np.float32).reshape(-1, 4)
-    half = cxcywh[:, 2:] / 2
-    scale = np.array([width, height, width, height], np.float32)
-    return np.concatenate([cxcywh[:, :2] - half, cxcywh[:, :2] + half], axis=1) * scale
-
-
 def xyxy_to_yolo(boxes: npt.ArrayLike, width: int, height: int) -> Floats:
     """xyxy in pixels (N, 4) to YOLO's normalised centre-x, centre-y, width, height in 0..1."""
     xyxy = np.asarray(boxes, np.float32).reshape(-1, 4) / np.array([width, height, width, height], np.float32)

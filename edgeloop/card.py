@@ -4,15 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
 from edgeloop.artifact import Head, InputKind, Precision
+from edgeloop.class_weights import Scheme
 from edgeloop.edge.runtime import RuntimeName
 from edgeloop.errors import BadInput
 from edgeloop.record import R, Record
+
+
+class PruneCard(Record):
+    """Structured pruning of a trained detector, and the training that repairs it.
+
+    Attributes:
+        ratio: share of the channels that every prunable group loses; computation falls by about 1 - (1 - ratio)^2.
+        round_to: channels are left in multiples of so many, which is what vector units compute in.
+        epochs: passes over the training side afterwards.
+        learning_rate: of them.
+    """
+
+    ratio: float = Field(default=0.3, gt=0, lt=1)
+    round_to: int = Field(default=8, ge=1)
+    epochs: int = Field(default=10, ge=1)
+    learning_rate: float = Field(default=0.001, gt=0)
+
+
+class QatCard(Record):
+    """Quantization-aware training: fine-tuning with INT8 simulated in it.
+
+    Attributes:
+        when: "needed" where post-training quantization cannot keep the limits; "always" to ask for it anyhow.
+        epochs: passes over the training side.
+        learning_rate: of them.
+    """
+
+    when: Literal["needed", "always"] = "needed"
+    epochs: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=0.001, gt=0)
 
 
 class QuantizeCard(Record):
@@ -33,6 +64,7 @@ class QuantizeCard(Record):
             because few frames happened to like it; "estimate" asks it of the measured loss.
         maximum_float: share of the convolutions that may stay float, the head's among them.
         budget_seconds: after so long the search ends with the best found; None lets it finish.
+        qat: train with INT8 simulated where the search cannot keep the limits; None leaves it at the nearest file.
     """
 
     calibration: Literal["auto", "minmax", "percentile", "entropy"] = "percentile"
@@ -46,11 +78,14 @@ class QuantizeCard(Record):
     judge_loss_by: Literal["estimate", "bound"] = "estimate"
     maximum_float: float = Field(default=0.15, ge=0, le=1)
     budget_seconds: float | None = Field(default=None, gt=0)
+    qat: QatCard | None = None
 
     @model_validator(mode="after")
-    def _auto_is_searched(self) -> QuantizeCard:
+    def _what_needs_a_search(self) -> QuantizeCard:
         if self.calibration == "auto" and not self.search:
             raise ValueError("expected search: true with calibration: auto, or one of the calibrations")
+        if self.qat is not None and not self.search:
+            raise ValueError("expected search: true with qat: it begins with the file that the search found")
         return self
 
 
@@ -141,6 +176,10 @@ class Card(Record):
         minimum_images: a set so small that its epochs show fewer images than this is trained for more epochs.
         repeat_threshold: classes on a smaller share of the training frames than this are shown more often
             (`edgeloop.repeat_factor`); None shows every frame once.
+        class_weights: what each class weighs in the classification loss (`edgeloop.class_weights`): a scheme, or
+            weights by name.
+        prune: remove channels after training, and train on; None keeps the architecture. A challenger that continues
+            from a pruned champion keeps its shape.
         training_device: where to train, Ultralytics' own setting: "cpu", "0", "0,1", "mps".
         head: what is exported; "end-to-end" needs an architecture with a one-to-one head (YOLO26, YOLOv10).
         input: what the exported file takes; "uint8-nhwc" has colour order, scale and layout in the graph.
@@ -155,6 +194,7 @@ class Card(Record):
     challenger_epochs: int | None = Field(default=None, ge=1)
     minimum_images: int = Field(default=0, ge=0)
     repeat_threshold: float | None = Field(default=None, gt=0, le=1)
+    class_weights: Scheme | dict[str, Annotated[float, Field(gt=0)]] = "none"
     batch: int = Field(default=16, ge=1)
     learning_rate: float = Field(default=0.002, gt=0)
     optimizer: Literal["auto", "SGD", "AdamW"] = "AdamW"
@@ -165,10 +205,19 @@ class Card(Record):
     open_batch: bool = False
     augment: dict[str, float] = Field(default_factory=dict)  # Ultralytics' augmentation arguments
     precisions: tuple[Precision, ...] = ("fp32", "int8")
+    prune: PruneCard | None = None
     quantize: QuantizeCard = QuantizeCard()
     thresholds: ThresholdCard = ThresholdCard()
     evaluation: EvaluationCard = EvaluationCard()
     gate: GateCard = GateCard()
+
+    @model_validator(mode="after")
+    def _hooks_need_one_device(self) -> Card:
+        """Ultralytics trains on several devices in processes of its own, which know nothing of our hooks."""
+        hooked = self.class_weights != "none" or self.prune is not None or self.quantize.qat is not None
+        if "," in self.training_device and hooked:
+            raise ValueError("expected one training_device with class_weights, prune or quantize.qat")
+        return self
 
     def epochs_for(self, frames: int, *, challenger: bool = False) -> int:
         """How many passes over a training side of `frames` frames."""
@@ -221,12 +270,16 @@ def load_yaml(kind: type[R], path: Path) -> R:
 def load_card(path: Path) -> Card:
     """Read a card; paths in it that exist relative to the card become absolute.
 
+    A card may lie under the very name of its architecture: another card beside it is none.
+
     Raises:
         BadInput: the card does not fit, or the checkpoint it starts from is missing.
     """
     card = load_yaml(Card, path)
     beside = path.parent / card.architecture
-    changes: dict[str, object] = {"architecture": str(beside.resolve())} if beside.is_file() else {}
+    changes: dict[str, object] = (
+        {"architecture": str(beside.resolve())} if beside.is_file() and not _is_card(beside) else {}
+    )
     if card.start is not None:
         start = card.start if card.start.is_absolute() else path.parent / card.start
         if not start.is_file():
@@ -236,6 +289,12 @@ def load_card(path: Path) -> Card:
             )
         changes["start"] = start.resolve()
     return card.model_copy(update=changes)
+
+
+def _is_card(path: Path) -> bool:
+    """Whether a YAML file is a card, which names an architecture, where a model YAML describes one."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return isinstance(document, dict) and "architecture" in document
 
 
 def quantize_settings(card: Path | None, asked: Mapping[str, object]) -> QuantizeCard:

@@ -87,6 +87,7 @@ class Config(BaseSettings):
     inbox: Path = Path("var/inbox")  # labelled sets and folders of production frames that the ingest flow takes in
     audits: tuple[Path, ...] = ()  # frozen labelled sets at production prevalence that every gate re-scores
     card: Path = Path("models/cards/sample.yaml")
+    sweep: Path = Path("models/cards/sweeps/sample.yaml")
     device: Path = Path("models/devices/cpu.yaml")
     tracking: TrackingSection = TrackingSection()
     queue: QueueSection = QueueSection()

@@ -1,9 +1,8 @@
 """What a device saw, from its own folder or from another store, into this store: images, log rows, flags.
 
 Every file keeps its key, which is made from its content, so a run that was killed goes on and a second one changes
-nothing. A device that is running is
-not disturbed: its open segment is read up to the last flush, and what it uploads later by itself is the same rows once
-more, which `read_log` gives once.
+nothing. A device that is running is not disturbed: its open segment is read up to the last flush, and what it uploads
+later by itself is the same rows once more, which `read_log` gives once.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -35,6 +33,7 @@ from edgeloop.formats.names import UNKNOWN_CAMERA
 from edgeloop.frame_intake import Intake, one_row, row_of
 from edgeloop.progress import bar
 from edgeloop.record import Record
+from edgeloop.spread import fetch
 from edgeloop.store import FLAGS, FRAMES, LOG, open_store, said_plainly
 
 # The keys of a store; anything else in it is not taken.
@@ -44,7 +43,6 @@ KEYS = {
     FLAGS: re.compile(rf"{FLAGS}/date=\d{{4}}-\d\d-\d\d/[0-9a-f]{{16}}\.json"),
 }
 Where = tuple[str, datetime]  # camera and time
-AT_ONCE = 8  # files on their way: a remote store answers slowly, not seldom
 
 
 class LeftOut(Record):
@@ -136,14 +134,11 @@ class _Taking:
 
     def contents(self, side: _Side, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Each file's bytes, read a few at a time; what cannot be read is left out."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for at in range(0, len(keys), AT_ONCE):
-                some = keys[at : at + AT_ONCE]
-                for key, content in zip(some, pool.map(partial(_read, side), some), strict=True):
-                    if isinstance(content, bytes):
-                        yield key, content
-                    else:
-                        self.left_out(side, key, content)
+        for key, content in zip(keys, fetch(partial(_read, side), keys), strict=True):
+            if isinstance(content, bytes):
+                yield key, content
+            else:
+                self.left_out(side, key, content)
 
 
 def is_log(url: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -79,29 +80,43 @@ def match(detections: Sequence[Detections], truths: Sequence[Truths], class_coun
 
     Equal scores keep the order of frames, then of detections, as COCO's stable sort does.
     """
-    frames, hits, counts = [], [], np.zeros((len(truths), class_count), np.int64)
-    kept = [seen.select(np.argsort(-seen.scores, kind="stable")[:MAXIMUM_DETECTIONS]) for seen in detections]
-    for index, (seen, truth) in enumerate(zip(kept, truths, strict=True)):
-        frames.append(np.full(len(seen), index, np.int64))
+    ranked = rank(detections)
+    hits, counts = [np.zeros((0, len(IOU_LIMITS)), np.bool_)], np.zeros((len(truths), class_count), np.int64)
+    for index, (seen, truth) in enumerate(zip(ranked.by_frame, truths, strict=True)):
         hits.append(match_frame(seen, truth)[0])
         counts[index] = np.bincount(truth.classes, minlength=class_count)
-    scores = np.concatenate([seen.scores for seen in kept] or [np.zeros(0, np.float32)])
-    order = np.argsort(-scores, kind="stable")
-    return Matches(
-        frames=np.concatenate(frames or [np.zeros(0, np.int64)])[order],
-        classes=np.concatenate([seen.classes for seen in kept] or [np.zeros(0, np.int64)])[order],
-        scores=scores[order],
-        hits=np.concatenate(hits or [np.zeros((0, len(IOU_LIMITS)), np.bool_)])[order],
-        truths=counts,
-    )
+    found = ranked.detections
+    return Matches(ranked.frames, found.classes, found.scores, np.concatenate(hits)[ranked.order], counts)
 
 
-def boxes_in_order(detections: Sequence[Detections]) -> Floats:
-    """The boxes (N, 4) of the detections that `match` takes, in the order of its `Matches`."""
+class Ranked(NamedTuple):
+    """The detections that are judged, at most 300 a frame.
+
+    Attributes:
+        by_frame: of each frame, highest score first.
+        order: (N,) int64, which of them, counted frame by frame, comes where in the two below.
+        detections: of all frames, highest score first.
+        frames: (N,) int64, the frame of each.
+    """
+
+    by_frame: list[Detections]
+    order: Ints
+    detections: Detections
+    frames: Ints
+
+
+def rank(detections: Sequence[Detections]) -> Ranked:
+    """Put the detections of all frames in the order of `Matches`."""
     kept = [seen.select(np.argsort(-seen.scores, kind="stable")[:MAXIMUM_DETECTIONS]) for seen in detections]
-    scores = np.concatenate([seen.scores for seen in kept] or [np.zeros(0, np.float32)])
-    boxes = np.concatenate([seen.boxes for seen in kept] or [np.zeros((0, 4), np.float32)])
-    return boxes[np.argsort(-scores, kind="stable")]
+    parts = [Detections.empty(), *kept]
+    everything = Detections(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.classes for part in parts]),
+    )
+    order = np.argsort(-everything.scores, kind="stable")
+    frames = np.repeat(np.arange(len(kept)), np.array([len(seen) for seen in kept], np.int64))
+    return Ranked(kept, order, everything.select(order), frames[order])
 
 
 def match_frame(seen: Detections, truth: Truths) -> tuple[Bools, Bools]:

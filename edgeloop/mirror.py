@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -20,12 +19,12 @@ from edgeloop.formats.findings import printable
 from edgeloop.formats.images import MAXIMUM_BYTES
 from edgeloop.lock import exclusive
 from edgeloop.progress import bar
+from edgeloop.spread import fetch
 from edgeloop.store import open_store, said_plainly
 
 MAXIMUM_FILES = 5_000_000
 MAXIMUM_FILE_BYTES = 50 * 1000**3  # of hours of video
 STATE = ".mirror.json"
-AT_ONCE = 8  # fetches on their way: a remote store answers slowly, not seldom
 FLUSH = 1000  # files fetched between two writes of the state; what a killed run fetches again
 TAGS = ("ETag", "etag", "md5", "mtime", "LastModified", "last_modified", "created")  # what tells that a file changed
 
@@ -96,13 +95,11 @@ def _refuse_unsafe(name: str, url: str) -> None:
 
 
 def _fetch_all(files: Any, stale: list[Remote], copy: Path, state: dict[str, list[Any]], record: Path) -> None:
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        chunks = (stale[at : at + AT_ONCE] for at in range(0, len(stale), AT_ONCE))
-        done = (one for chunk in chunks for one in pool.map(partial(_fetch, files, copy), chunk))
-        for count, one in enumerate(bar(done, "fetching", len(stale)), 1):
-            state[one.name] = [one.size, one.tag]
-            if count % FLUSH == 0:
-                _save(record, state)
+    done = fetch(partial(_fetch, files, copy), stale)
+    for count, one in enumerate(bar(done, "fetching", len(stale)), 1):
+        state[one.name] = [one.size, one.tag]
+        if count % FLUSH == 0:
+            _save(record, state)
 
 
 def _fetch(files: Any, copy: Path, one: Remote) -> Remote:

@@ -28,11 +28,8 @@ SIDE, KEPT = 32, 8  # the picture is shrunk to 32 x 32; 8 x 8 frequencies are ke
 FLAT = 1.0  # grey levels of standard deviation; below it the bits are noise
 BAND, BUCKETS = 16, 1 << 16  # bits of a band, and the values it can have
 CHUNK = 1 << 20  # pairs compared at a time: 24 MB
-FEW, MANY, LARGE = (
-    16,
-    1 << 17,
-    256,
-)  # hashes at a time to begin with, pairs from which on fewer, a group of its own turn
+FEW, MANY = 16, 1 << 17  # hashes looked up at a time to begin with, and pairs from which on it becomes fewer
+LARGE = 256  # hashes of a group from which on it has a turn of its own
 
 Hashes = npt.NDArray[np.uint64]
 Pairs = npt.NDArray[np.int64]  # (P, 2)
@@ -82,19 +79,16 @@ def clusters(hashes: Sequence[int], distance: int = NEAR) -> list[list[int]]:
     parent = list(range(len(unique)))
     waiting, size = np.arange(len(unique)), FEW
     while len(waiting):
-        batch, others = _turn(np.array([_root(parent, int(index)) for index in waiting]), size)
+        batch, others = _turn(np.array([root(parent, int(index)) for index in waiting]), size)
         found = 0
         for one, other in _near(unique[waiting[batch]], unique[waiting[others]], distance, within=False):
-            first, second = sorted(
-                (_root(parent, int(waiting[batch[one]])), _root(parent, int(waiting[others[other]])))
-            )
-            parent[second] = first
+            unite(parent, int(waiting[batch[one]]), int(waiting[others[other]]))
             found += 1
         waiting = np.delete(waiting, batch)
         size = size * 2 if found < MANY + len(batch) else max(size // 4, 1)
     joined: dict[int, list[int]] = {}
     for index, group in enumerate(members):
-        joined.setdefault(_root(parent, index), []).extend(group)
+        joined.setdefault(root(parent, index), []).extend(group)
     return sorted(sorted(group) for group in joined.values() if len(group) > 1)
 
 
@@ -107,7 +101,14 @@ def _turn(roots: npt.NDArray[np.int64], size: int) -> tuple[npt.NDArray[np.int64
     return np.flatnonzero(own)[:size], np.flatnonzero(~own)
 
 
-def _root(parent: list[int], index: int) -> int:
+def unite(parent: list[int], one: int, other: int) -> None:
+    """Make one group of the groups of two indices; the lowest index stands for it."""
+    first, second = sorted((root(parent, one), root(parent, other)))
+    parent[second] = first
+
+
+def root(parent: list[int], index: int) -> int:
+    """The index that stands for the group of another; the way to it is shortened."""
     while parent[index] != index:
         parent[index] = parent[parent[index]]
         index = parent[index]
@@ -185,4 +186,4 @@ def _ones(values: Hashes) -> npt.NDArray[np.uint8]:
     return counts
 
 
-_ONES = np.array([bin(value).count("1") for value in range(256)], np.uint8)
+_ONES = np.array([value.bit_count() for value in range(256)], np.uint8)

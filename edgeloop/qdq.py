@@ -93,6 +93,11 @@ class Graph:
         """The head's output convolutions: the first ones met going back from the outputs, past those of the DFL."""
         return self._walk()[1]
 
+    def is_dequantized(self, tensor: str) -> bool:
+        """Whether a tensor is what a DequantizeLinear node gives."""
+        node = self.producers.get(tensor)
+        return node is not None and node.op_type == "DequantizeLinear"
+
     def opset(self) -> int:
         return max(
             (int(entry.version) for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")), default=0
@@ -230,20 +235,15 @@ def _check_pair(graph: Graph, node: Any) -> Iterator[Violation]:
 
 
 def _check_convolution(graph: Graph, node: Any) -> Iterator[Violation]:
-    sources = [graph.producers.get(name) for name in node.input]
-    data, weights, bias = [*sources, None, None][:3]
-    data_quantized, weights_quantized = (_dequantizes(source) for source in (data, weights))
+    data, weights, *bias = node.input
+    data_quantized, weights_quantized = graph.is_dequantized(data), graph.is_dequantized(weights)
     if data_quantized != weights_quantized:
         which = "data" if data_quantized else "weights"
         yield Violation("both-inputs", name_of(node), f"only the {which} are quantized; expected both or neither")
-    if weights_quantized and not _per_channel(graph, weights):
+    if weights_quantized and not _per_channel(graph, graph.producers[weights]):
         yield Violation("per-channel", name_of(node), "weights need one scale for each output channel, on axis 0")
-    if _dequantizes(bias):
+    if any(map(graph.is_dequantized, bias)):
         yield Violation("bias", name_of(node), "the bias is dequantized; expected a float bias")
-
-
-def _dequantizes(node: Any) -> bool:
-    return node is not None and node.op_type == "DequantizeLinear"
 
 
 def _per_channel(graph: Graph, dequantize: Any) -> bool:
@@ -266,7 +266,7 @@ def _check_tail(graph: Graph, float_head: bool) -> Iterator[Violation]:
             )
     if float_head:
         for node in float_tail(graph):
-            if _dequantizes(graph.producers.get(node.input[1])):
+            if graph.is_dequantized(node.input[1]):
                 yield Violation("head", name_of(node), "is an output convolution of the head; expected float weights")
 
 

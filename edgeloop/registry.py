@@ -16,6 +16,8 @@ from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import Refused
 from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision
 from edgeloop.record import Record
+from edgeloop.sweep_trials import SweepResult
+from edgeloop.training_curve import Epoch
 
 Alias = Literal["champion", "challenger", "previous"]
 Gate = Literal["passed", "refused"]
@@ -65,6 +67,12 @@ def key_of(candidate: Candidate, decision: GateDecision, dataset_md5: str) -> st
 
 def params_of(candidate: Candidate, version: DatasetVersion, card: Card) -> dict[str, str]:
     """What the candidate was made of and from."""
+    shipped = candidate.shipped
+    return {**card_params(card, version), "precision": shipped.precision, "sha256": shipped.sha256}
+
+
+def card_params(card: Card, version: DatasetVersion) -> dict[str, str]:
+    """What a card is trained with and on."""
     return {
         "architecture": Path(card.architecture).name,
         "card": card.name,
@@ -74,9 +82,41 @@ def params_of(candidate: Candidate, version: DatasetVersion, card: Card) -> dict
         "imgsz": str(card.imgsz),
         "epochs": str(card.epochs),
         "seed": str(card.seed),
-        "precision": candidate.shipped.precision,
-        "sha256": candidate.shipped.sha256,
     }
+
+
+def sweep_key(result: SweepResult, commit: str | None) -> str:
+    """What makes a sweep the same one, whatever its budget: what is asked, the data and the code."""
+    asked = result.sweep.model_copy(update={"budget_seconds": None}).to_json()
+    return hashlib.sha256(f"{asked}\n{result.dataset_md5}\n{commit}".encode()).hexdigest()[:32]
+
+
+def sweep_params(result: SweepResult) -> dict[str, str]:
+    """What a sweep asks."""
+    sweep = result.sweep
+    return {
+        "dataset_md5": result.dataset_md5,
+        "base": sweep.base.name,
+        "architectures": ", ".join(path.stem for path in sweep.architectures),
+        "imgsz": ", ".join(map(str, sweep.imgsz)),
+        "precisions": ", ".join(sweep.precisions),
+        "batches": ", ".join(map(str, sweep.batches)),
+        "rungs": ", ".join(map(str, result.rungs)),
+        "eta": str(sweep.eta),
+        "devices": ", ".join(sweep.devices),
+    }
+
+
+def curve_metrics(curve: Sequence[Epoch]) -> list[tuple[str, float, int]]:
+    """A training curve as name, value and step: `train/LOSS`, `learning_rate`, `val/map50_95` where it was measured."""
+    found: list[tuple[str, float, int]] = []
+    for point in curve:
+        values = {f"train/{name}": value for name, value in point.losses.items()}
+        values |= {"learning_rate": point.learning_rate, "seconds": point.seconds}
+        accuracy = {"val/map50": point.map50, "val/map50_95": point.map50_95}
+        values |= {name: value for name, value in accuracy.items() if value is not None}
+        found += [(name, value, point.epoch) for name, value in values.items()]
+    return found
 
 
 def commit_of(root: Path) -> str | None:

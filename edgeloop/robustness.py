@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from edgeloop.accuracy import resampled, scored_names
+from edgeloop.accuracy import measure, resampled, scored_names
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
-from edgeloop.bootstrap import Doubles, Weights, average_precision, known_interval, mean_of_judged
+from edgeloop.bootstrap import Doubles, Weights, known_interval
 from edgeloop.boxes import Detections
 from edgeloop.card import EvaluationCard
 from edgeloop.corruptions import CORRUPTIONS, SEVERITIES, SUITE, Corruption, Source, corrupt, move_labels
@@ -29,11 +29,10 @@ from edgeloop.edge.detector import Detector
 from edgeloop.edge.runtime import Runtime
 from edgeloop.errors import BadInput
 from edgeloop.evaluation import FLOOR, match_audit, read_image, require_truths
-from edgeloop.matching import IOU_LIMITS
 from edgeloop.measures import Interval
 from edgeloop.predictions import load_predictions, save_predictions
 from edgeloop.progress import bar
-from edgeloop.rates import share, totals
+from edgeloop.rates import share
 from edgeloop.record import Record
 
 
@@ -163,16 +162,8 @@ def _see(trial: Trial, corruption: Corruption | None, severity: int, seed: int) 
 def _measure(trial: Trial, seen: list[Detections], weights: Weights) -> Mapping[str, Doubles]:
     """What is stated of a condition, (1 + B,) each."""
     names = scored_names(trial.artifact, trial.audit)
-    known = dict(zip(trial.artifact.names, trial.artifact.thresholds, strict=True))
     matches = match_audit(trial.artifact, trial.audit, seen, names)
-    precisions = average_precision(matches, weights, range(len(IOU_LIMITS)))
-    found = totals(matches, [known.get(name, 1.1) for name in names], weights)
-    return {
-        "map50": mean_of_judged(precisions[:, :, 0]),
-        "map50_95": mean_of_judged(precisions.mean(axis=2)),
-        "recall": found.recall(),
-        "false_positives_per_1000_frames": found.false_per_1000(),
-    }
+    return measure(matches, trial.artifact.thresholds_of(names), weights)
 
 
 def _report(

@@ -221,7 +221,7 @@ class _Choice:
         ours, theirs = (self.hash_of(self.scored.frame_ids[index]) for index in (one, other))
         if ours is None or theirs is None:
             return float(np.linalg.norm(apart)) < NEAR_LOOK
-        return bin(ours ^ theirs).count("1") <= NEAR
+        return (ours ^ theirs).bit_count() <= NEAR
 
 
 def _same_places(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> bool:

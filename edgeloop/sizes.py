@@ -17,7 +17,7 @@ import numpy as np
 
 from edgeloop.bootstrap import Doubles
 from edgeloop.boxes import Detections, Floats, Ints, iou_matrix
-from edgeloop.matching import IOU_LIMITS, MAXIMUM_DETECTIONS, Bools, Matches, Truths
+from edgeloop.matching import IOU_LIMITS, Bools, Matches, Truths, rank
 
 Scale = Literal["pixels", "share"]
 SizeName = Literal["small", "medium", "large"]
@@ -58,18 +58,13 @@ def match_by_size(
         frame_areas: width x height of each frame.
         class_count: how many classes.
     """
-    kept = [seen.select(np.argsort(-seen.scores, kind="stable")[:MAXIMUM_DETECTIONS]) for seen in detections]
-    parts = [_match_frame(*frame) for frame in zip(kept, truths, frame_areas, strict=True)]
-    scores = np.concatenate([seen.scores for seen in kept] or [np.zeros(0, np.float32)])
-    order = np.argsort(-scores, kind="stable")
-    frames = np.repeat(np.arange(len(kept)), [len(seen) for seen in kept])[order]
-    classes = np.concatenate([seen.classes for seen in kept] or [np.zeros(0, np.int64)])[order]
+    by_frame, order, found, frames = rank(detections)
+    parts = [_match_frame(*frame) for frame in zip(by_frame, truths, frame_areas, strict=True)]
     empty = np.zeros((0, len(RANGES), len(IOU_LIMITS)), np.bool_)
-    hits = np.concatenate([part[0] for part in parts] or [empty])[order]
-    ignored = np.concatenate([part[1] for part in parts] or [empty])[order]
+    hits, ignored = (np.concatenate([empty, *(part[which] for part in parts)])[order] for which in (0, 1))
     counts = [_count(truths, [part[2][index] for part in parts], class_count) for index in range(len(RANGES))]
     return {
-        one: Matches(frames, classes, scores[order], hits[:, index], counts[index], ignored[:, index])
+        one: Matches(frames, found.classes, found.scores, hits[:, index], counts[index], ignored[:, index])
         for index, one in enumerate(RANGES)
     }
 

@@ -6,7 +6,7 @@ import gc
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -15,6 +15,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 CHUNK = 128
 AHEAD = 3  # chunks a core that are done or being done before the first is taken
+AT_ONCE = 8  # files on their way: a remote store answers slowly, not seldom
 WORTH_PROCESSES = 4000  # items; starting interpreters takes about a second, in which threads do as many
 
 
@@ -30,15 +31,25 @@ def spread(work: Callable[[list[P]], R], items: Sequence[P]) -> Iterator[R]:
     cores = os.cpu_count() or 1
     with _pool(cores, len(items)) as pool:
         chunks = (list(items[at : at + CHUNK]) for at in range(0, len(items), CHUNK))
-        waiting: deque[Future[R]] = deque(pool.submit(work, chunk) for chunk in islice(chunks, AHEAD * cores))
-        try:
-            while waiting:
-                answer = waiting.popleft().result()
-                waiting.extend(pool.submit(work, chunk) for chunk in islice(chunks, 1))
-                yield answer
-        finally:
-            for future in waiting:
-                future.cancel()
+        yield from _in_order(pool, work, chunks, AHEAD * cores)
+
+
+def fetch(work: Callable[[P], R], items: Iterable[P]) -> Iterator[R]:
+    """The answers to items, in their order, for work that waits for a remote store: a few are always on their way."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from _in_order(pool, work, iter(items), AT_ONCE)
+
+
+def _in_order(pool: Executor, work: Callable[[P], R], items: Iterator[P], ahead: int) -> Iterator[R]:
+    waiting: deque[Future[R]] = deque(pool.submit(work, item) for item in islice(items, ahead))
+    try:
+        while waiting:
+            answer = waiting.popleft().result()
+            waiting.extend(pool.submit(work, item) for item in islice(items, 1))
+            yield answer
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _pool(cores: int, items: int) -> Executor:

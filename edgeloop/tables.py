@@ -11,7 +11,7 @@ from edgeloop.dataset import DatasetVersion
 from edgeloop.drift import DriftReport
 from edgeloop.frames import SPLITS
 from edgeloop.labelling import QueueStatus
-from edgeloop.measures import BenchmarkReport, EvaluationReport, GateDecision
+from edgeloop.measures import GateDecision
 from edgeloop.registry import ModelVersion
 from edgeloop.selection import Selection
 from edgeloop.services import ServiceStatus
@@ -85,33 +85,6 @@ def registry_table(versions: Sequence[ModelVersion]) -> Table:
         made.add_row(
             str(one.version), one.artifact_id, one.precision, passed(one.gate == "passed"), one.dataset_md5[:8],
             ", ".join(one.aliases), f"{one.created:%Y-%m-%d %H:%M}",
-        )  # fmt: skip
-    return made
-
-
-def evaluation_table(reports: Sequence[EvaluationReport]) -> Table:
-    """Accuracy of files on audit sets."""
-    made = table("Accuracy", "audit set", "artifact", "precision", "mAP50", "mAP50-95", "false / 1000", "missed / 1000")
-    for one in reports:
-        made.add_row(
-            Text(one.audit), one.artifact_id, one.precision, f"{one.map50:.3f}", f"{one.map50_95:.3f}",
-            f"{one.false_positives_per_1000_frames:.0f}", f"{one.missed_per_1000_frames:.0f}",
-        )  # fmt: skip
-    return made
-
-
-def benchmark_table(reports: Sequence[BenchmarkReport]) -> Table:
-    """Latency of files in runtimes."""
-    made = table(
-        f"Latency on {reports[0].device}: {reports[0].machine}" if reports else "Latency",
-        "artifact", "precision", "runtime", "batch", "p50 ms", "p99 ms", "outside ms", "fps", "memory MB",
-        "size MB",
-    )  # fmt: skip
-    for one in reports:
-        outside = one.preprocess.p50 + one.postprocess.p50
-        made.add_row(
-            one.artifact_id, one.precision, one.runtime, str(one.batch), f"{one.total.p50:.2f}", f"{one.total.p99:.2f}",
-            f"{outside:.2f}", f"{one.frames_per_second:.0f}", f"{one.memory_mb:.0f}", f"{one.size_mb:.2f}",
         )  # fmt: skip
     return made
 

@@ -135,7 +135,7 @@ def _differs(one: int | None, other: int | None, bits: int) -> bool:
     """A flat picture differs from every one that is not."""
     if one is None or other is None:
         return (one is None) != (other is None)
-    return bin(one ^ other).count("1") >= bits
+    return (one ^ other).bit_count() >= bits
 
 
 def _put(intake: Intake, frame: SourceFrame, path: Path) -> str:

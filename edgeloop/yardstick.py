@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeloop.bootstrap import Doubles, average_precision, frame_weights, percentile_interval, relative_loss
+from edgeloop.bootstrap import (
+    Doubles,
+    average_precision,
+    frame_weights,
+    mean_over_classes,
+    percentile_interval,
+    relative_loss,
+)
 from edgeloop.boxes import Ints
 from edgeloop.matching import IOU_LIMITS, Matches
 from edgeloop.quantization import ClassLoss, Loss
@@ -47,7 +54,7 @@ class Yardstick:
     def loss(self, matches: Matches) -> Loss:
         """What another file loses, from the matches of its detections on the same frames."""
         precision = _precision(matches, self.draws)
-        means = [_mean(values) for values in (precision, self.precision)]
+        means = [mean_over_classes(values) for values in (precision, self.precision)]
         truths = matches.truths.sum(axis=0)
         drops = self.precision[0] - precision[0]
         return Loss(
@@ -64,12 +71,3 @@ class Yardstick:
 def _precision(matches: Matches, draws: Ints) -> Doubles:
     values: Doubles = average_precision(matches, draws, range(len(IOU_LIMITS))).mean(axis=2)
     return values
-
-
-def _mean(precision: Doubles) -> Doubles:
-    """(B,) over the classes that a resample holds a labelled box of; NaN where it holds none."""
-    judged = ~np.isnan(precision)
-    counts = judged.sum(axis=1)
-    total = np.where(judged, precision, 0.0).sum(axis=1)
-    mean: Doubles = np.divide(total, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-    return mean

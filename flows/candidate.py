@@ -24,7 +24,12 @@ from tasks.train import train
 
 @flow(name="candidate", validate_parameters=False)
 def candidate(
-    version: DatasetVersion, card: Card, terms: Terms, config: Config, start: Path | None = None
+    version: DatasetVersion,
+    card: Card,
+    terms: Terms,
+    config: Config,
+    start: Path | None = None,
+    batches: tuple[int, ...] = (1,),
 ) -> Candidate:
     """Train, export the card's precisions, tune, evaluate and benchmark; ship the fastest that keeps the limits.
 
@@ -34,6 +39,7 @@ def candidate(
         terms: audit sets, target and limits.
         config: the workspace.
         start: the champion's checkpoint; the card's own start when None.
+        batches: images in a call, for the benchmark; more than 1 needs the card's `open_batch`.
     """
     out, audits, profile = config.workspace.artifacts, terms.audits, terms.profile
     checkpoint = train(version, card, config, start)
@@ -41,7 +47,7 @@ def candidate(
     if "fp16" in card.precisions:
         files.append(halve(files[0], version, card, config))
     if "int8" in card.precisions:
-        files.append(quantize(files[0], version, card, config))
+        files.append(quantize(files[0], checkpoint, version, card, config))
     reports = tuple(thresholds(file, audits, card.thresholds, profile, out) for file in files)
     tuned = tuple(report.tuned for report in reports)
     measured = Candidate(
@@ -49,6 +55,6 @@ def candidate(
         reference=tuned[0],
         checkpoint=checkpoint.path,
         evaluations=tuple(one for file in tuned for one in evaluate(file, audits, profile, out, card.evaluation)),
-        benchmarks=benchmark(tuned, audits[0].folder, profile, out),
+        benchmarks=tuple(run for size in batches for run in benchmark(tuned, audits[0].folder, profile, out, size)),
     )
     return ship(measured, choose(measured, terms, tuned), reports)

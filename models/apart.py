@@ -13,6 +13,7 @@ from edgeloop.card import Card
 from edgeloop.errors import BadInput, is_full_disk
 from edgeloop.held_out import HeldOut
 from edgeloop.record import Record
+from models.tuning import Tuning
 
 BAD_INPUT, FULL_DISK, INTERRUPTED = 2, 28, 130  # exit codes of the child; what it says of bad input is on its stdout
 
@@ -23,6 +24,8 @@ class TrainingJob(Record):
     Attributes:
         data: the data set whose audit side may not be trained on; None for a set without one.
         audits: folders of frames that may not be trained on either.
+        tuning: for a second training of `start`.
+        until: pause after so many of the epochs; None trains them all.
     """
 
     data_yaml: Path
@@ -33,16 +36,18 @@ class TrainingJob(Record):
     dataset_md5: str
     data: Path | None = None
     audits: tuple[Path, ...] = ()
+    tuning: Tuning | None = None
+    until: int | None = None
 
 
 def run(job: TrainingJob) -> int:
-    """Train; the record is in `job.out` then. Returns the exit code."""
+    """Train; the record is in `result_folder(job.out, job.epochs, job.until)` then. Returns the exit code."""
     from models.ultralytics_door import train
 
     try:
         held_out = HeldOut.of(job.data, job.audits)
         asked = {"start": job.start, "epochs": job.epochs, "dataset_md5": job.dataset_md5, "held_out": held_out}
-        train(job.data_yaml, job.card, job.out, **asked)  # type: ignore[arg-type]
+        train(job.data_yaml, job.card, job.out, tuning=job.tuning, until=job.until, **asked)  # type: ignore[arg-type]
     except BadInput as error:
         sys.stdout.write(str(error))
         return BAD_INPUT

@@ -60,7 +60,7 @@ def data_scales(quantized: Graph, original: Graph) -> dict[str, float]:
     floats = {name_of(node): node for node in original.nodes if node.op_type == "Conv"}
     scales = {}
     for node in quantized.nodes:
-        if node.op_type == "Conv" and _dequantized_weights(quantized, node) is not None:
+        if node.op_type == "Conv" and quantized.is_dequantized(node.input[1]):
             pair = quantized.producers[node.input[0]]
             scales[str(floats[node.name].input[0])] = float(quantized.constants[pair.input[1]])
     return scales
@@ -68,9 +68,9 @@ def data_scales(quantized: Graph, original: Graph) -> dict[str, float]:
 
 def _dequantized_weights(graph: Graph, convolution: Any) -> npt.NDArray[np.float64] | None:
     """The weights that an INT8 convolution computes with; None for a float one."""
-    source = graph.producers.get(convolution.input[1])
-    if source is None or source.op_type != "DequantizeLinear":
+    if not graph.is_dequantized(convolution.input[1]):
         return None
+    source = graph.producers[convolution.input[1]]
     stored, scale = graph.constants[source.input[0]], graph.constants[source.input[1]]
     weights: npt.NDArray[np.float64] = stored.astype(np.float64) * scale.reshape(-1, 1, 1, 1)
     return weights

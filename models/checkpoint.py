@@ -8,7 +8,7 @@ from edgeloop.card import Card
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.record import Record
-from models.training_watch import Epoch
+from edgeloop.training_curve import Epoch
 
 CHECKPOINT, RECORD, LOG = "checkpoint.pt", "checkpoint.json", "train.log"
 
@@ -25,6 +25,7 @@ class Checkpoint(Record):
         names: class names, index is the class id.
         epochs: passes over the training side.
         curve: one point an epoch.
+        pruned: share of the channels that was removed; such a model does not fit its architecture's YAML. 0: none.
     """
 
     path: Path
@@ -35,6 +36,12 @@ class Checkpoint(Record):
     names: tuple[str, ...]
     epochs: int
     curve: tuple[Epoch, ...]
+    pruned: float = 0.0
+
+
+def result_folder(out: Path, epochs: int, until: int | None) -> Path:
+    """Where the checkpoint of a training into `out` goes that pauses after `until` of its epochs; None: it does not."""
+    return out if until is None or until >= epochs else out.with_name(f"{out.name}-epoch{until}")
 
 
 def load_checkpoint_record(path: Path) -> Checkpoint:

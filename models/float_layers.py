@@ -10,7 +10,8 @@ from edgeloop.qdq import Graph, name_of
 
 def quantized_layers(graph: Graph) -> tuple[str, ...]:
     """Names of the convolutions that compute in INT8, in the graph's order."""
-    return tuple(name_of(node) for node in graph.nodes if node.op_type == "Conv" and _is_quantized(graph, node))
+    convolutions = (node for node in graph.nodes if node.op_type == "Conv")
+    return tuple(name_of(node) for node in convolutions if graph.is_dequantized(node.input[1]))
 
 
 def give_back(quantized: Graph, original: Graph, layers: Collection[str]) -> Any:
@@ -54,8 +55,3 @@ def _restore(model: Any, original: Graph) -> None:
     known = {tensor.name for tensor in model.graph.initializer}
     read = {name for node in model.graph.node for name in node.input}
     model.graph.initializer.extend(tensor for tensor in original.model.graph.initializer if tensor.name in read - known)
-
-
-def _is_quantized(graph: Graph, convolution: Any) -> bool:
-    source = graph.producers.get(convolution.input[1])
-    return source is not None and source.op_type == "DequantizeLinear"

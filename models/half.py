@@ -16,7 +16,7 @@ from onnx import TensorProto
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.errors import BadInput, Refused
-from edgeloop.files import atomic_file, sha256
+from edgeloop.files import sha256, write_bytes
 from edgeloop.progress import bar
 from edgeloop.qdq import Graph, name_of
 from models.calibration import measure_reach, read_inputs
@@ -138,8 +138,7 @@ def _float_tensors(graph: Graph) -> list[str]:
 
 
 def _write(fp32: Artifact, content: bytes, out: Path) -> Artifact:
-    with atomic_file(out) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(out, content)
     artifact = fp32.model_copy(update={"path": out, "sha256": sha256(out), "precision": "fp16"})
     artifact.save_sidecar()
     return artifact

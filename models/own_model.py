@@ -19,9 +19,9 @@ from edgeloop.edge.runtime import CPU_RUNTIMES, installed, open_runtime
 from edgeloop.errors import BadInput
 from edgeloop.evaluation import read_image, scored_names
 from edgeloop.foreign import open_detector, refuse_checkpoint
-from edgeloop.formats.assemble import require_images
 from edgeloop.formats.detect import detect, read
 from edgeloop.formats.findings import printable
+from edgeloop.formats.paths import require_images
 from edgeloop.frames import frame_id
 from edgeloop.progress import bar
 from edgeloop.quantization import QuantizeReport

@@ -46,26 +46,16 @@ REPORT = ".quantize.json"
 
 
 @dataclass
-class Search:
-    """One search.
+class Trials:
+    """What files of one detector are judged by.
 
     Attributes:
         judge: runs the files.
-        graph: the float32 graph.
-        calibration: on the calibration frames.
         card: limits.
-        deadline: time.monotonic() after which nothing new is begun; None never.
-        contents: bytes of the files that were tried, by artifact id.
-        sensitivity: of the layers of files that were ranked, by artifact id.
     """
 
     judge: Judge
-    graph: Graph
-    calibration: Calibration
     card: QuantizeCard
-    deadline: float | None = None
-    contents: dict[str, bytes] = field(default_factory=dict)
-    sensitivity: dict[str, tuple[LayerSensitivity, ...]] = field(default_factory=dict)
 
     @cached_property
     def yardstick(self) -> Yardstick:
@@ -86,6 +76,41 @@ class Search:
             minimum_truths=self.card.minimum_class_truths,
             judge_loss_by=self.card.judge_loss_by,
         )
+
+    def row(self, content: bytes, recipe: str, floated: tuple[str, ...] = ()) -> QuantizeRow:
+        """Judge the bytes of one file."""
+        graph = Graph(_parsed(content))
+        convolutions = sum(node.op_type == "Conv" for node in graph.nodes)
+        loss = self.yardstick.loss(self.judge.matches(content, "int8"))
+        return QuantizeRow(
+            recipe=f"{recipe} + {len(floated)}" if floated else recipe,
+            artifact_id=identity_of(content),
+            floated=floated,
+            float_convolutions=convolutions - len(quantized_layers(graph)),
+            convolutions=convolutions,
+            moved=moved(self.unquantized, self.judge.glance(content, "int8")),
+            loss=loss,
+            excess=self.limits.excess(loss),
+        )
+
+
+@dataclass
+class Search(Trials):
+    """One search.
+
+    Attributes:
+        graph: the float32 graph.
+        calibration: on the calibration frames.
+        deadline: time.monotonic() after which nothing new is begun; None never.
+        contents: bytes of the files that were tried, by artifact id.
+        sensitivity: of the layers of files that were ranked, by artifact id.
+    """
+
+    graph: Graph
+    calibration: Calibration
+    deadline: float | None = None
+    contents: dict[str, bytes] = field(default_factory=dict)
+    sensitivity: dict[str, tuple[LayerSensitivity, ...]] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -122,21 +147,8 @@ class Search:
         return next((one for one in self.sensitivity.values() if _begins(one, row.floated)), ())
 
     def _try(self, content: bytes, recipe: str, floated: tuple[str, ...] = ()) -> QuantizeRow:
-        identity = hashlib.sha256(content).hexdigest()[:12]
-        self.contents[identity] = content
-        graph = Graph(_parsed(content))
-        convolutions = sum(node.op_type == "Conv" for node in graph.nodes)
-        loss = self.yardstick.loss(self.judge.matches(content, "int8"))
-        return QuantizeRow(
-            recipe=f"{recipe} + {len(floated)}" if floated else recipe,
-            artifact_id=identity,
-            floated=floated,
-            float_convolutions=convolutions - len(quantized_layers(graph)),
-            convolutions=convolutions,
-            moved=moved(self.unquantized, self.judge.glance(content, "int8")),
-            loss=loss,
-            excess=self.limits.excess(loss),
-        )
+        self.contents[identity_of(content)] = content
+        return self.row(content, recipe, floated)
 
     def _rank(self, quantized: Graph, identity: str) -> tuple[LayerSensitivity, ...]:
         """The quantized layers, the most sensitive first; those that an earlier search looked at are not run again."""
@@ -176,7 +188,7 @@ def search(judge: Judge, images: Sequence[Path], card: QuantizeCard, out: Path) 
     graph = open_float(judge.fp32)
     begin = time.monotonic()
     calibration = calibrate(graph, images[: card.frames], judge.fp32.imgsz, judge.fp32.input)
-    run = Search(judge, graph, calibration, card, None if card.budget_seconds is None else begin + card.budget_seconds)
+    run = Search(judge, card, graph, calibration, None if card.budget_seconds is None else begin + card.budget_seconds)
     rows = tuple(run.rows())
     best = choose_row(rows)
     artifact = write_int8(judge.fp32, run.contents[best.artifact_id], card, out)
@@ -225,17 +237,26 @@ def _report(run: Search, rows: tuple[QuantizeRow, ...], best: QuantizeRow, calib
 
 
 def _reason(run: Search, best: QuantizeRow) -> str:
-    loss, worst = best.loss, best.loss.worst_class(run.limits.minimum_truths)
-    more = f" with {len(best.floated)} more in float" if best.floated else ""
-    found = (
-        f"{best.recipe.partition(' + ')[0]}{more} loses {100 * loss.relative.value:.2f} % ({loss.points:.2f} points)"
-    )
-    if worst is not None:
-        found += f", {worst.name} {100 * (worst.loss or 0.0):.1f} points"
+    found = describe_row(best, run.limits)
     if best.kept:
         return f"{found}; {best.float_convolutions} of {best.convolutions} convolutions are float."
     stopped = "the time was used up" if run.over else f"{100 * run.card.maximum_float:g} % of the layers may be float"
     return f"The limits were not kept ({stopped}); the nearest: {found}."
+
+
+def describe_row(row: QuantizeRow, limits: Limits) -> str:
+    """What a file loses, in words."""
+    loss, worst = row.loss, row.loss.worst_class(limits.minimum_truths)
+    more = f" with {len(row.floated)} more in float" if row.floated else ""
+    found = f"{row.recipe.partition(' + ')[0]}{more} loses {100 * loss.relative.value:.2f} % ({loss.points:.2f} points)"
+    if worst is not None:
+        found += f", {worst.name} {100 * (worst.loss or 0.0):.1f} points"
+    return found
+
+
+def identity_of(content: bytes) -> str:
+    """The id of the artifact that these bytes are."""
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _begins(ranked: Sequence[LayerSensitivity], floated: Sequence[str]) -> bool:

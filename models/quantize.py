@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,29 +115,41 @@ def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind =
 
 
 def insert_qdq(graph: Graph, calibration: Calibration, card: QuantizeCard) -> bytes:
-    """The ONNX bytes of the graph with Q/DQ around its convolutions, by the card's calibration method.
+    """The ONNX bytes of the graph with Q/DQ around its convolutions, by the card's calibration method."""
+    kept = [name_of(node) for node in float_tail(graph)] if card.float_head else []
+    limits = {name: histogram.threshold(card) for name, histogram in calibration.reach.items()}
+    quantized = place_qdq(graph, limits, kept)
+    correct_biases(quantized, graph, _means(quantized, graph, calibration))
+    return serialise(quantized.model)
+
+
+def place_qdq(graph: Graph, limits: Mapping[str, float], kept: Collection[str]) -> Graph:
+    """A copy of the graph with Q/DQ around its convolutions.
 
     Data and weights are quantized, outputs are not: what follows a convolution (its activation) reads full precision,
     as NVIDIA advises, and runtimes fuse it.
+
+    Args:
+        graph: a float32 detector.
+        limits: the magnitude that becomes int8's 127, by the name of a convolution's data.
+        kept: convolutions that stay float, by name.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
-    model = copy_with_names(graph)
-    kept = [name_of(node) for node in float_tail(Graph(model))] if card.float_head else []
-    limits = {name: _range(histogram.threshold(card)) for name, histogram in calibration.reach.items()}
+    ranges = {name: _range(limit) for name, limit in limits.items()}
     with tempfile.TemporaryDirectory(prefix="edgeloop-int8-") as folder, _root_logger_quiet():
-        ranges = Path(folder) / "ranges.json"
-        save_tensors_data(TensorsData(CalibrationMethod.MinMax, limits), ranges)
+        cache = Path(folder) / "ranges.json"
+        save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
         quantize_static(
-            model,
+            copy_with_names(graph),
             Path(folder) / "int8.onnx",
             op_types_to_quantize=["Conv"],
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=kept,
-            calibration_cache_path=ranges,
+            nodes_to_exclude=list(kept),
+            calibration_cache_path=cache,
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
@@ -145,9 +157,7 @@ def insert_qdq(graph: Graph, calibration: Calibration, card: QuantizeCard) -> by
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
-        quantized = load_graph(Path(folder) / "int8.onnx")
-    correct_biases(quantized, graph, _means(quantized, graph, calibration))
-    return serialise(quantized.model)
+        return load_graph(Path(folder) / "int8.onnx")
 
 
 def _means(quantized: Graph, graph: Graph, calibration: Calibration) -> dict[str, Means]:

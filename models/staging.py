@@ -19,10 +19,10 @@ import yaml
 
 from edgeloop.errors import BadInput
 from edgeloop.files import write_text
+from edgeloop.formats.images import SUFFIXES
 from edgeloop.held_out import HeldOut
 from edgeloop.repeat_factor import repeats
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 JPEG_END = b"\xff\xd9"
 NOTHING_MORE = HeldOut()
 Side = Literal["train", "val"]
@@ -131,7 +131,7 @@ def side_images(data_yaml: Path, document: dict[str, Any], side: Side) -> list[P
     for folder in folders:
         if not isinstance(folder, str) or not (root / folder).is_dir():
             raise BadInput(f"{data_yaml}: `{side}: {folder}` is not a folder under {root}; expected images/{side}.")
-        images += [path for path in (root / folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+        images += [path for path in (root / folder).rglob("*") if path.suffix.lower() in SUFFIXES]
     if not images:
         raise BadInput(f"{data_yaml}: the folder of `{side}:` holds no images; expected JPEG or PNG files.")
     return sorted(images)

@@ -6,7 +6,7 @@ import csv
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edgeloop.errors import BadInput
-from edgeloop.record import Record
-
-
-class Epoch(Record):
-    """One point of the training curve.
-
-    Attributes:
-        epoch: from 1.
-        losses: mean over the epoch on the training side, by Ultralytics' name (box, cls, dfl, …).
-        learning_rate: of the first parameter group.
-        map50, map50_95: on the validation side; None where it was not looked at.
-    """
-
-    epoch: int
-    losses: dict[str, float]
-    learning_rate: float
-    map50: float | None = None
-    map50_95: float | None = None
+from edgeloop.training_curve import Epoch
 
 
 class TrainingWatch:
@@ -42,11 +25,20 @@ class TrainingWatch:
         title: what the progress bar says.
         images: how many images the trainer must have accepted on the training side.
         log: Ultralytics' own log, searched for the reason when it refused some.
-        on_epoch: called with every point of the curve.
+        on_epoch: called with every new point of the curve.
+        curve: the points of earlier attempts, which this one goes on from.
     """
 
-    def __init__(self, title: str, images: int, log: Path, on_epoch: Callable[[Epoch], None] | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        images: int,
+        log: Path,
+        on_epoch: Callable[[Epoch], None] | None = None,
+        curve: Sequence[Epoch] = (),
+    ) -> None:
         self.title, self.images, self.log, self.on_epoch = title, images, log, on_epoch
+        self.curve = list(curve)
         self.threads = training_threads()
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -77,8 +69,10 @@ class TrainingWatch:
         if trainer.device.type == "cpu":
             torch.set_num_threads(self.threads)  # Ultralytics leaves one core idle
         self.bar.start()
-        steps = trainer.epochs * len(trainer.train_loader)
-        self.task = self.bar.add_task(f"{self.title}: {trainer.epochs} epochs", total=steps, loss="")
+        batches = len(trainer.train_loader)
+        words = f"{self.title}: {trainer.epochs} epochs"
+        done = len(self.curve) * batches
+        self.task = self.bar.add_task(words, total=trainer.epochs * batches, completed=done, loss="")
 
     def advance(self, trainer: Any) -> None:
         """Move the bar one batch.
@@ -95,9 +89,11 @@ class TrainingWatch:
         self.bar.update(self.task, advance=1, loss=f"loss {loss:.3g}")
 
     def record(self, trainer: Any) -> None:
-        """Pass the newest point of the curve on."""
-        if self.on_epoch is not None and trainer.csv.is_file():
-            self.on_epoch(read_curve(trainer.csv, trainer.epochs)[-1])
+        """Take the newest point of the curve, and pass it on."""
+        last = read_curve(trainer.csv, trainer.epoch + 1 if trainer.stop else 0)[-1]
+        self.curve.append(last.model_copy(update={"seconds": trainer.epoch_time}))
+        if self.on_epoch is not None:
+            self.on_epoch(self.curve[-1])
 
     def __enter__(self) -> TrainingWatch:
         return self
@@ -106,11 +102,11 @@ class TrainingWatch:
         self.bar.stop()
 
 
-def read_curve(results: Path, epochs: int) -> tuple[Epoch, ...]:
-    """The curve in Ultralytics' results.csv; accuracy is kept for the last of `epochs` only, where it was measured."""
+def read_curve(results: Path, measured: int) -> tuple[Epoch, ...]:
+    """The curve in Ultralytics' results.csv; accuracy is kept for the one epoch that was measured."""
     with results.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    return tuple(_epoch(row, int(float(row["epoch"])) == epochs) for row in rows)
+    return tuple(_epoch(row, int(float(row["epoch"])) == measured) for row in rows)
 
 
 def _epoch(row: dict[str, str], measured: bool) -> Epoch:

@@ -26,11 +26,14 @@ from edgeloop.card import Card
 from edgeloop.errors import BadInput
 from edgeloop.files import atomic_directory, atomic_file, sha256
 from edgeloop.held_out import HeldOut
+from edgeloop.training_curve import Epoch
 from models.byte_input import take_bytes
-from models.checkpoint import CHECKPOINT, LOG, RECORD, Checkpoint, check_trusted
+from models.checkpoint import CHECKPOINT, LOG, RECORD, Checkpoint, check_trusted, result_folder
+from models.continuation import PROGRESS, Continuation, training_key, working_in
 from models.onnx_graph import slim
 from models.staging import NOTHING_MORE, Repetition, StagedSet, stage_set
-from models.training_watch import Epoch, TrainingWatch, logged_to, read_curve
+from models.training_watch import TrainingWatch, logged_to, read_curve
+from models.tuning import Tuning, settings, share_after, tune
 
 OPSET = 17  # TensorRT 8.x reads up to 17, ONNX Runtime 1.17 up to 20
 RAM_CACHE_BYTES = 1 << 30  # decoded images kept in memory; larger sets are decoded again every epoch
@@ -57,11 +60,14 @@ def train(
     dataset_md5: str = "",
     held_out: HeldOut = NOTHING_MORE,
     on_epoch: Callable[[Epoch], None] | None = None,
+    tuning: Tuning | None = None,
+    until: int | None = None,
 ) -> Checkpoint:
     """Train `card` on the YOLO-layout set of `data_yaml`; `out` then holds checkpoint.pt, its record and train.log.
 
     `out` appears whole or not at all. The checkpoint is the last one, not the best: the validation side is looked at
-    once, after the last epoch, so that nothing is selected on it and later measurements on it stay honest.
+    once, after the last epoch, so that nothing is selected on it and later measurements on it stay honest. Killed, the
+    same training goes on from its last finished epoch (`models.continuation`), on one device.
 
     Args:
         data_yaml: names train, val and names.
@@ -72,32 +78,55 @@ def train(
         dataset_md5: the version of the data set, for the record.
         held_out: what may not be trained on, beside the audit side of the data set itself.
         on_epoch: called after every epoch.
+        tuning: for a second training of `start`: fewer channels, or fake INT8.
+        until: pause after so many of the epochs and look at the validation side there too; the checkpoint goes to
+            `result_folder(out, epochs, until)`, and the next call goes on from it.
 
     Raises:
         BadInput: no images or labels, an unknown architecture or augmentation, a checkpoint that may not be opened or
             does not fit, a training side that holds an audit frame, or a loss that is no longer a number.
     """
     _check_augmentations(card)
-    if start is not None:
-        open_checkpoint(start, card)  # refuses what may not or cannot be opened before anything is written
-    with atomic_directory(out) as folder:
-        staged = stage_set(data_yaml, folder / "data", held_out, _repetition(card))
-        curve = _fit(card, staged, folder, (start, epochs, on_epoch))
-        content = _portable(folder / "run" / "weights" / "last.pt")
-        (folder / CHECKPOINT).write_bytes(content)
-        for scratch in ("data", "run"):
-            shutil.rmtree(folder / scratch)
+    model = None if start is None else open_checkpoint(start, card)  # refused, if at all, before anything is written
+    check_pause(card, epochs, until)
+    target, pause = result_folder(out, epochs, until), until if until is not None and until < epochs else None
+    with working_in(out) as work:
+        shutil.rmtree(work / "data", ignore_errors=True)
+        if tuning is not None:  # a second training is short: stopped, it begins again
+            (work / PROGRESS).unlink(missing_ok=True)
+        staged = stage_set(data_yaml, work / "data", held_out, _repetition(card))
+        trainer = f"ultralytics {import_ultralytics().__version__}"
+        key = training_key(card, (start, epochs), staged, dataset_md5, trainer)
+        going_on = Continuation(work, key, card.seed, pause)
+        curve = _fit(card, staged, work, (start, epochs, on_epoch), going_on, (tuning, model))
         record = Checkpoint(
-            path=out / CHECKPOINT,
-            sha256=sha256(folder / CHECKPOINT),
+            path=target / CHECKPOINT,
+            sha256="",
             dataset_md5=dataset_md5,
             card=card.name,
             start_sha256=sha256(start) if start else "",
             names=staged.names,
-            epochs=epochs,
+            epochs=pause or epochs,
             curve=curve,
+            pruned=share_after(tuning, model),
         )
+        record = _publish(work, record, target)
+        if pause is None:
+            shutil.rmtree(work)
+        else:
+            going_on.pause(curve)
+    return record
+
+
+def _publish(work: Path, record: Checkpoint, target: Path) -> Checkpoint:
+    """Put the checkpoint of a finished run, its record and its log in place; the run's own files go."""
+    with atomic_directory(target) as folder:
+        (folder / CHECKPOINT).write_bytes(_portable(work / "run" / "weights" / "last.pt"))
+        shutil.copyfile(work / LOG, folder / LOG)
+        record = record.model_copy(update={"sha256": sha256(folder / CHECKPOINT)})
         record.save(folder / RECORD)
+    for scratch in ("data", "run"):
+        shutil.rmtree(work / scratch)
     return record
 
 
@@ -160,23 +189,34 @@ def _private_folder() -> str:
     return folder
 
 
-def _fit(card: Card, staged: StagedSet, folder: Path, run: tuple[Path | None, int, Any]) -> tuple[Epoch, ...]:
+def _fit(
+    card: Card,
+    staged: StagedSet,
+    folder: Path,
+    run: tuple[Path | None, int, Any],
+    going_on: Continuation,
+    second: tuple[Tuning | None, Any],
+) -> tuple[Epoch, ...]:
     start, epochs, on_epoch = run
     import_ultralytics()
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     log = folder / LOG
-    watch = TrainingWatch(f"train {card.name}", staged.train, log, on_epoch)
+    if going_on.progress is None:
+        log.unlink(missing_ok=True)
+    watch = TrainingWatch(f"train {card.name}", staged.train, log, on_epoch, going_on.curve)
     with logged_to(log) as ready, watch, _threads_kept():
-        run_settings = {"epochs": epochs, "pretrained": str(start) if start else False}
+        run_settings = {"epochs": epochs, "pretrained": str(start) if start else False, **settings(card, second[0])}
         trainer = _construct(DetectionTrainer, _settings(card, staged, folder / "run") | run_settings, card)
+        tune(trainer, card, *second)
         trainer.add_callback("on_model_save", _drop_best)
-        if "," not in card.training_device:  # several devices train in child processes, which cannot share a bar
+        if not several_devices(card):  # they train in child processes, which take no callbacks
             if start is not None:
                 trainer.add_callback("on_pretrain_routine_end", partial(_check_fit, start))
             watch.attach(trainer, ready)
+            going_on.attach(trainer, watch)
         trainer.train()
-    return read_curve(folder / "run" / "results.csv", epochs)
+    return tuple(watch.curve) or read_curve(folder / "run" / "results.csv", epochs)
 
 
 def _construct(trainer: Any, settings: dict[str, Any], card: Card) -> Any:
@@ -238,6 +278,26 @@ def architecture_file(card: Card) -> str:
     return card.architecture
 
 
+def several_devices(card: Card) -> bool:
+    """Whether the card trains on several devices at once, which Ultralytics does in processes of its own."""
+    return "," in card.training_device
+
+
+def check_pause(card: Card, epochs: int, until: int | None) -> None:
+    """Refuse a pause that cannot be made.
+
+    Raises:
+        BadInput: before the first epoch, or on several devices.
+    """
+    if until is not None and until < 1:
+        raise BadInput(f"the card {card.name} cannot pause after {until} epochs; expected 1 to {epochs}.")
+    if until is not None and until < epochs and several_devices(card):
+        raise BadInput(
+            f"the card {card.name} trains on the devices {card.training_device}, where it cannot pause. Give each "
+            f"candidate one device, or train it in one go."
+        )
+
+
 def _check_augmentations(card: Card) -> None:
     unknown = sorted(set(card.augment) - AUGMENTATIONS)
     if unknown:
@@ -290,6 +350,7 @@ def _portable(weights: Path) -> bytes:
         parameter.requires_grad = False
     model.args, model.pt_path = arguments, CHECKPOINT
     model.yaml["yaml_file"] = Path(model.yaml.get("yaml_file", "")).name
+    vars(model).pop("class_weights", None)  # of this training alone
     model.half()
     keys = ("version", "license", "docs")
     document = {"model": model, "train_args": arguments, "epoch": -1, **{key: trained[key] for key in keys}}
@@ -350,6 +411,14 @@ def export_onnx(
     )
     artifact.save_sidecar()
     return artifact
+
+
+def fused_weights(checkpoint: Path, card: Card) -> dict[str, Any]:
+    """The weights (out, in, height, width) of every convolution as `export_onnx` writes them, by its module's name."""
+    model = open_checkpoint(checkpoint, card)
+    _prepare_head(model, card, dynamic=False)
+    named = {name: module for name, module in model.named_modules() if type(module).__name__ == "Conv2d"}
+    return {name: module.weight.detach().numpy() for name, module in named.items()}
 
 
 def _prepare_head(model: Any, card: Card, dynamic: bool) -> None:

@@ -45,3 +45,15 @@ def freeze_terms(
             "config.yaml. Label a random draw of production frames first."
         )
     return Terms(audits=tuple(sets), profile=profile, card=card.gate)
+
+
+@stage(cache=False)
+def freeze_validation(version: DatasetVersion, card: Card, profile: DeviceProfile) -> Terms:
+    """Freeze the validation side to choose between candidates by: the audit sets stay unseen until one is chosen.
+
+    Raises:
+        BadInput: there is no frame on that side, or it is no clean labelled set.
+    """
+    if not version.frames["val"]:
+        raise BadInput("There is nothing to compare by: the data set has no frame on its validation side.")
+    return Terms(audits=(freeze("val", version.root, "val"),), profile=profile, card=card.gate)

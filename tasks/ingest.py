@@ -12,7 +12,7 @@ from edgeloop.arrival import Arrival, IngestReport, IngestSettings
 from edgeloop.config import Config
 from edgeloop.dataset import MergeReport, count_boxes, load_names, merge
 from edgeloop.formats import read
-from edgeloop.formats.assemble import require_images
+from edgeloop.formats.paths import require_images
 from edgeloop.frame_intake import register
 from edgeloop.inspection import InspectionCache, inspect_files
 from edgeloop.labelling import PullReport

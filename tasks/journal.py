@@ -14,6 +14,7 @@ from edgeloop.errors import BadInput
 from edgeloop.measures import Candidate
 from edgeloop.record import Record
 from edgeloop.retraining import RetrainResult
+from edgeloop.sweep_trials import SweepResult
 
 R = TypeVar("R", bound=Record)
 
@@ -51,6 +52,11 @@ def last_round(config: Config, champion: Candidate, reason: str, dataset_md5: st
     found = recall(config, f"round-{champion.shipped.id}", RetrainResult)
     idle = found or RetrainResult(reason=reason, outcome="no-new-labels", dataset_md5=dataset_md5)
     return idle.model_copy(update={"reason": reason, "outcome": "no-new-labels"})
+
+
+def close_sweep(config: Config, result: SweepResult) -> SweepResult:
+    """Keep what a sweep came to, with all that was measured of its finalists."""
+    return record(config, f"sweep-{result.sweep.name}-{result.dataset_md5[:12]}", result)
 
 
 def _path(config: Config, step: str) -> Path:

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from edgeloop.config import Config
 from edgeloop.errors import BadInput
-from edgeloop.files import atomic_file
+from edgeloop.files import write_bytes
 from edgeloop.frames import Frame, LabelledFrame
 from edgeloop.labelling import Answer, PullReport, PushReport, QueueStatus, QueueTask, Reply, check_names, collect
 from edgeloop.lock import exclusive
@@ -291,8 +291,7 @@ class LabelStudioQueue:
             content = self._serve(partial(self._download, address))
             if not labelled.frame.is_content(content):
                 raise BadInput(f"{self.name} shows another image for frame {key}; delete that task and push again.")
-            with atomic_file(image) as temporary:
-                temporary.write_bytes(content)
+            write_bytes(image, content)
         return replace(labelled, frame=replace(labelled.frame, image=image))
 
     def _download(self, address: str) -> bytes:

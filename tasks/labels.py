@@ -17,7 +17,7 @@ from edgeloop.artifact import Artifact
 from edgeloop.config import Config
 from edgeloop.errors import BadInput
 from edgeloop.file_queue import FileQueue, SimulatedLabeler
-from edgeloop.files import atomic_file
+from edgeloop.files import write_bytes
 from edgeloop.frames import frame_id
 from edgeloop.labelling import PullReport, PushReport, Queue, QueueStatus, queue_tasks
 from edgeloop.log_slice import LogSlice, image_place
@@ -113,8 +113,7 @@ def _image(key: str, row: Mapping[str, Any], store: str, folder: Path) -> Path:
     if "://" not in place:
         return Path(place)
     path = folder / f"{key}{Path(image).suffix}"
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
     return path
 
 

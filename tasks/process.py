@@ -1,4 +1,4 @@
-"""Servers and workers as child processes: started in a session of their own, waited for, stopped for certain.
+"""Servers, workers and trainings as child processes: in a session of their own, waited for, stopped for certain.
 
 Linux only: the kernel ends a private child with its parent (PR_SET_PDEATHSIG).
 """
@@ -18,8 +18,9 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from edgeloop.errors import EdgeloopError
+from edgeloop.errors import BadInput, EdgeloopError
 from edgeloop.services import LOOPBACK
+from models.apart import BAD_INPUT, FULL_DISK, INTERRUPTED, TrainingJob
 
 # Runs in the child before the program: SIGINT is what stops a Prefect worker, and a shell that starts us in the
 # background leaves it ignored. PR_SET_PDEATHSIG is 1. Python's preexec_fn could do it, but not safely beside threads.
@@ -60,6 +61,27 @@ def boot(command: Sequence[str], private: bool = True) -> list[str]:
     """The command line of a child; a private one is killed when the thread that starts it ends, however it ends."""
     own = "private" if private else "shared"
     return [sys.executable, "-S", "-E", "-c", _BOOT, str(os.getpid()), own, *command]
+
+
+def train_apart(job: TrainingJob) -> None:
+    """Run the job in a child, which ends with us; its progress is on our stderr.
+
+    Raises:
+        BadInput: as the child says it.
+        OSError: the disk is full.
+        KeyboardInterrupt: the child was interrupted.
+        EdgeloopError: it failed otherwise; its traceback is on stderr.
+    """
+    command = boot([sys.executable, "-m", "models.apart"])
+    child = subprocess.run(command, input=job.model_dump_json(), stdout=subprocess.PIPE, text=True, check=False)
+    if child.returncode == BAD_INPUT:
+        raise BadInput(child.stdout)
+    if child.returncode == FULL_DISK:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(job.out))
+    if child.returncode == INTERRUPTED:
+        raise KeyboardInterrupt
+    if child.returncode:
+        raise EdgeloopError(f"Training ended with exit code {child.returncode}; the reason is on stderr above.")
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
     run            one a registration: what was trained on what, the decision, the reports, `data.dvc`, the checkpoint
     logged models  the shipped file and its FP32 twin, each with its own metrics, so that the UI compares them
     versions       point at the shipped file; aliases: challenger, champion, previous
+    sweeps         a run with one nested run a candidate: its card, its curve, how it ended; nothing is registered
 
 Every step looks for what an earlier, killed attempt left, by the key of the registration: however often it is started
 again, one version comes out.
@@ -32,14 +33,19 @@ from edgeloop.record import Record
 from edgeloop.registry import (
     Gate,
     ModelVersion,
+    card_params,
     check_promotion,
     commit_of,
+    curve_metrics,
     key_of,
     metrics_of,
     open_candidate,
     params_of,
+    sweep_key,
+    sweep_params,
     tags_of,
 )
+from edgeloop.sweep_trials import SweepResult, Trial
 from models.checkpoint import RECORD
 from tasks.process import is_healthy
 from tasks.stage import stage
@@ -49,6 +55,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 KEY = "edgeloop.key"
+STATE = "edgeloop.state"  # of a candidate in a sweep: waiting, finished, eliminated or failed
+PARENT = "mlflow.parentRunId"
 REPLACED = "edgeloop.replaced"  # on a champion: the version it took over from
 ROLES = ("reference", "shipped")  # the shipped file last: where both have a metric, its value is the run's
 HEALTH_SECONDS = 10.0
@@ -77,6 +85,30 @@ def register(
             client.set_registered_model_alias(name, "challenger", str(number))
         client.set_terminated(run.info.run_id)
         return _read(client, name, number)
+
+
+@stage(cache=False)
+def track_sweep(result: SweepResult, version: DatasetVersion, config: Config) -> str:
+    """Record how far a sweep is: a run, and one nested run for each candidate that began. Returns the run's id.
+
+    Called again with more done it adds that; what is logged already stays.
+
+    Raises:
+        BadInput: the tracking server does not answer.
+    """
+    key = sweep_key(result, commit_of(config.root))
+    with _tracking(config) as client:
+        parent = _run(client, config, key, result.sweep.name)
+        _log_params(client, parent, sweep_params(result))
+        _log_records(client, parent, {"sweep": result.sweep, **({"result": result} if result.over else {})})
+        for trial in result.trials:
+            if trial.standings or trial.state != "waiting":
+                mark = {PARENT: parent.info.run_id}
+                run = _run(client, config, f"{key}-{trial.card.name}", trial.card.name, mark)
+                _log_trial(client, run, trial, version)
+        if result.over:
+            client.set_terminated(parent.info.run_id)
+        return cast("str", parent.info.run_id)
 
 
 @stage(cache=False)
@@ -191,14 +223,14 @@ def _import_mlflow() -> Any:
     return mlflow
 
 
-def _run(client: MlflowClient, config: Config, key: str, name: str) -> Run:
-    """The run of this registration: an earlier attempt's or a new one."""
+def _run(client: MlflowClient, config: Config, key: str, name: str, marks: Mapping[str, str] | None = None) -> Run:
+    """The run of this registration: an earlier attempt's or a new one, with `marks` among its tags."""
     experiment = client.get_experiment_by_name(config.tracking.experiment)
     own = None if config.tracking.uri else config.workspace.tracking_artifacts  # a server has a place of its own
     number = experiment.experiment_id if experiment else client.create_experiment(config.tracking.experiment, own)
     found = client.search_runs([number], f"tags.`{KEY}` = '{key}'", max_results=1)
     commit = commit_of(config.root)
-    tags = {KEY: key, **({"mlflow.source.git.commit": commit} if commit else {})}
+    tags = {KEY: key, **(marks or {}), **({"mlflow.source.git.commit": commit} if commit else {})}
     return found[0] if found else client.create_run(number, tags=tags, run_name=name)
 
 
@@ -214,16 +246,42 @@ def _log_records(client: MlflowClient, run: Run, records: Mapping[str, Record]) 
         client.log_text(run.info.run_id, record.to_json(), f"{name}.json")
 
 
-def _log_files(
-    client: MlflowClient, run: Run, candidate: Candidate, decision: GateDecision, version: DatasetVersion
-) -> None:
-    """The pointer to the data, the checkpoint that training goes on from with its record, and the gate's report."""
+def _log_trial(client: MlflowClient, run: Run, trial: Trial, version: DatasetVersion) -> None:
+    """One candidate of a sweep: card, data, curve by epoch, and how it ended."""
+    from mlflow.entities import Metric
+
+    identity = run.info.run_id
+    _log_params(client, run, card_params(trial.card, version))
+    _log_records(client, run, {"card": trial.card})
+    _log_data(client, run, version)
+    measured = trial.measured.candidate if trial.measured else None
+    last = metrics_of(measured, measured.shipped) if measured else {}
+    points = [*curve_metrics(trial.standings[-1].curve if trial.standings else ()), *(
+        (name, value, trial.epochs) for name, value in last.items()
+    )]  # fmt: skip
+    begun = run.info.start_time  # a fixed time: logged again, it is the same point
+    client.log_batch(identity, metrics=[Metric(name, value, begun + step, step) for name, value, step in points])
+    for tag, value in ((STATE, trial.state), ("edgeloop.reason", trial.reason)):
+        client.set_tag(identity, tag, value)
+    if trial.state != "waiting":
+        client.set_terminated(identity, "FAILED" if trial.state == "failed" else "FINISHED")
+
+
+def _log_data(client: MlflowClient, run: Run, version: DatasetVersion) -> None:
+    """The pointer to the data."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     pointer = f"outs:\n- md5: {version.md5}.dir\n  hash: md5\n  path: data\n"
     data = Dataset(name="data", digest=version.md5[:8], source_type="dvc", source=pointer)
     client.log_inputs(run.info.run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
     client.log_text(run.info.run_id, pointer, "data.dvc")
+
+
+def _log_files(
+    client: MlflowClient, run: Run, candidate: Candidate, decision: GateDecision, version: DatasetVersion
+) -> None:
+    """The pointer to the data, the checkpoint that training goes on from with its record, and the gate's report."""
+    _log_data(client, run, version)
     for file in (candidate.checkpoint, candidate.checkpoint.with_name(RECORD)):
         client.log_artifact(run.info.run_id, str(file), "checkpoint")
     if decision.report is not None:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
-from edgeloop.card import Card
+from edgeloop.card import Card, PruneCard
 from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion
-from edgeloop.errors import BadInput, EdgeloopError
 from edgeloop.files import sha256
-from models.apart import BAD_INPUT, FULL_DISK, INTERRUPTED, TrainingJob
-from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record
-from tasks.process import boot
+from models.apart import TrainingJob
+from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record, result_folder
+from models.continuation import unfinished_folder
+from models.tuning import Tuning
+from tasks.process import train_apart
 from tasks.stage import stage
 
 
 @stage
 def train(
-    version: DatasetVersion, card: Card, config: Config, start: Path | None = None, epochs: int | None = None
+    version: DatasetVersion,
+    card: Card,
+    config: Config,
+    start: Path | None = None,
+    epochs: int | None = None,
+    until: int | None = None,
 ) -> Checkpoint:
-    """Train the card on the version's training side.
+    """Train the card on the version's training side; killed, it goes on from its last finished epoch.
+
+    Where the card prunes, channels are removed then and it is trained on. A start that was pruned before keeps its
+    shape and is not pruned again.
 
     Args:
         version: the data.
@@ -32,6 +38,7 @@ def train(
         config: where checkpoints are kept: one folder below `artifacts` for each version, card, start and length.
         start: checkpoint to continue from, such as the champion's; the card's own when None.
         epochs: passes over the training side; what the card says for a set of this size when None.
+        until: pause after so many of them; asked again with more, the same training goes on.
 
     Raises:
         BadInput: see `models.ultralytics_door.train`; a frame of the version's audit side or of the configuration's
@@ -39,41 +46,44 @@ def train(
     """
     passes = epochs or card.epochs_for(version.frames["train"], challenger=start is not None)
     begin = start or card.start
-    out = config.workspace.artifacts / "checkpoints" / f"{card.name}-{_key(version, card, begin, passes)}"
-    train_apart(
-        TrainingJob(
-            data_yaml=version.data_yaml,
-            card=card,
-            out=out,
-            start=begin,
-            epochs=passes,
-            dataset_md5=version.md5,
-            data=version.root,
-            audits=tuple(config.path(folder) for folder in config.audits),
-        )
+    out = _folder(version, card, config, (begin, passes))
+    job = TrainingJob(
+        data_yaml=version.data_yaml,
+        card=card,
+        out=out,
+        start=begin,
+        epochs=passes,
+        dataset_md5=version.md5,
+        data=version.root,
+        audits=tuple(config.path(folder) for folder in config.audits),
+        until=until,
     )
-    return load_checkpoint_record(out / CHECKPOINT)
+    trained = _trained(job)
+    paused = until is not None and until < passes
+    return trained if card.prune is None or trained.pruned or paused else _pruned(job, trained, card.prune)
 
 
-def train_apart(job: TrainingJob) -> None:
-    """Run the job in a child, which ends with us; its progress is on our stderr.
+def abandon(version: DatasetVersion, card: Card, config: Config) -> None:
+    """Forget a training of the card from its own start that paused and is not going on; its checkpoints stay."""
+    passes = card.epochs_for(version.frames["train"])
+    shutil.rmtree(unfinished_folder(_folder(version, card, config, (card.start, passes))), ignore_errors=True)
 
-    Raises:
-        BadInput: as the child says it.
-        OSError: the disk is full.
-        KeyboardInterrupt: the child was interrupted.
-        EdgeloopError: it failed otherwise; its traceback is on stderr.
-    """
-    command = boot([sys.executable, "-m", "models.apart"])
-    child = subprocess.run(command, input=job.model_dump_json(), stdout=subprocess.PIPE, text=True, check=False)
-    if child.returncode == BAD_INPUT:
-        raise BadInput(child.stdout)
-    if child.returncode == FULL_DISK:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(job.out))
-    if child.returncode == INTERRUPTED:
-        raise KeyboardInterrupt
-    if child.returncode:
-        raise EdgeloopError(f"Training ended with exit code {child.returncode}; the reason is on stderr above.")
+
+def _folder(version: DatasetVersion, card: Card, config: Config, run: tuple[Path | None, int]) -> Path:
+    """Where the checkpoint goes; `run` is its start and its epochs."""
+    return config.workspace.artifacts / "checkpoints" / f"{card.name}-{_key(version, card, *run)}"
+
+
+def _pruned(job: TrainingJob, trained: Checkpoint, asked: PruneCard) -> Checkpoint:
+    """The trained checkpoint with fewer channels, in a folder beside its own."""
+    tuning = Tuning(learning_rate=asked.learning_rate, prune=asked)
+    changes = {"start": trained.path, "epochs": asked.epochs, "tuning": tuning, "until": None}
+    return _trained(job.model_copy(update={**changes, "out": job.out.with_name(f"{job.out.name}-pruned")}))
+
+
+def _trained(job: TrainingJob) -> Checkpoint:
+    train_apart(job)
+    return load_checkpoint_record(result_folder(job.out, job.epochs, job.until) / CHECKPOINT)
 
 
 def _key(version: DatasetVersion, card: Card, start: Path | None, epochs: int) -> str:

@@ -13,8 +13,8 @@ from tests.demo_runs import run_to_its_end
 ROOT = Path(__file__).resolve().parents[1]
 
 # The same examples every time, so that a failure is a change's own; `HYPOTHESIS_PROFILE=explore` looks for new ones.
-settings.register_profile("same", derandomize=True)
-settings.register_profile("explore", max_examples=1000)
+settings.register_profile("same", derandomize=True, deadline=None)  # timings are no property of the code
+settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 

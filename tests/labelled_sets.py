@@ -22,6 +22,12 @@ def picture(path: Path, width: int = 64, height: int = 48, seed: int = 0) -> Pat
     return path
 
 
+def smooth(seed: int, width: int = 64, height: int = 64) -> np.ndarray:
+    """Coarse noise enlarged, (height, width, 3) uint8: no two seeds look alike to a perceptual hash."""
+    noise = np.random.default_rng(seed).integers(0, 256, (9, 9, 3)).astype(np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
 def yolo_set(folder: Path, lines: dict[str, str], side: str = "train") -> Path:
     """A YOLO set with one image per key and the value as its label file."""
     for seed, (stem, text) in enumerate(sorted(lines.items())):

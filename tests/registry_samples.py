@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeloop.artifact import Artifact
-from edgeloop.card import Card
+from edgeloop.card import Card, DeviceProfile
 from edgeloop.dataset import DatasetVersion
 from edgeloop.files import sha256
 from edgeloop.measures import BenchmarkReport, Candidate, ClassScore, EvaluationReport, GateDecision, GateRow, Latency
+from edgeloop.sweep import Sweep
+from edgeloop.sweep_trials import Measured, Standing, SweepResult
+from edgeloop.training_curve import Epoch
 from models.checkpoint import RECORD, Checkpoint
 
 CARD = Card(name="sample", architecture="yolov8n.yaml")
@@ -80,3 +83,30 @@ def make_decision(candidate: Candidate, over: Candidate | None = None, passed: b
 
 def make_version(root: Path) -> DatasetVersion:
     return DatasetVersion(root=root, md5="0" * 32, names=NAMES, frames={"train": 9, "val": 3, "audit": 0}, boxes={})
+
+
+def make_sweep(folder: Path) -> SweepResult:
+    """A sweep of three that is over: one finished, one eliminated after its first rung, one failed."""
+    candidate = make_candidate(folder, "best")
+    sweep = Sweep(name="samples", base=Path("base.yaml"), architectures=(Path("a.yaml"),), imgsz=(32,), rungs=2)
+    cards = [CARD.model_copy(update={"name": name, "epochs": 2}) for name in ("best", "behind", "broken")]
+    begun = SweepResult.begin(sweep, cards, make_version(folder).md5, DeviceProfile(name="cpu"))
+    standings = [make_standing(1, 0.2), make_standing(2, 0.4)]
+    measured = Measured(candidate=candidate, seconds=3.0)
+    best, behind, broken = begun.trials
+    return begun.replacing([
+        best.model_copy(update={"standings": tuple(standings), "measured": measured, "state": "finished"}),
+        behind.model_copy(update={"standings": tuple(standings[:1])}).ended("eliminated", "rung 1 of 2"),
+        broken.ended("failed", "training diverged"),
+    ])  # fmt: skip
+
+
+def make_standing(epochs: int, value: float) -> Standing:
+    curve = tuple(
+        Epoch(
+            epoch=number, losses={"box": 1.0 / number}, learning_rate=0.1 / number, seconds=1.0,
+            map50_95=value * number / epochs,
+        )
+        for number in range(1, epochs + 1)
+    )  # fmt: skip
+    return Standing(epochs=epochs, map50_95=value, seconds=1.5, curve=curve, checkpoint=Path("c.pt"))

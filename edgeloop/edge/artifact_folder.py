@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, Field
 
 from edgeloop.artifact import Artifact, load_artifact, sidecar_of
 from edgeloop.errors import BadInput
-from edgeloop.files import atomic_file, write_text
+from edgeloop.files import write_bytes, write_text
 from edgeloop.record import Record
 
 CURRENT, STATE = "current", "state.json"
@@ -111,8 +111,7 @@ class ArtifactFolder:
     def add(self, artifact: Artifact) -> str:
         """Copy an artifact and its record in, the record last; returns its name here. Nothing points at it yet."""
         name = f"{artifact.id}{artifact.path.suffix}"
-        with atomic_file(self.path / name) as temporary:
-            temporary.write_bytes(artifact.path.read_bytes())
+        write_bytes(self.path / name, artifact.path.read_bytes())
         artifact.model_copy(update={"path": Path(name)}).save(sidecar_of(self.path / name))
         return name
 

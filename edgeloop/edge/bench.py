@@ -14,7 +14,7 @@ from edgeloop.edge.benchmark import benchmark
 from edgeloop.edge.frame import Image, decode_image
 from edgeloop.edge.runtime import RUNTIMES, RuntimeName, Settings, installed, load
 from edgeloop.errors import BadInput, EdgeloopError
-from edgeloop.formats.assemble import require_images
+from edgeloop.formats.paths import require_images
 from edgeloop.measures import BenchmarkReport
 from edgeloop.output import say
 from edgeloop.tables import table

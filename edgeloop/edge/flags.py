@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import fsspec
 from pydantic import AwareDatetime, Field
@@ -21,7 +21,6 @@ from edgeloop.record import Record
 from edgeloop.store import FLAGS, open_store
 
 FlagKind = Literal["false-positive", "missed"]
-FLAG_KINDS: tuple[FlagKind, ...] = get_args(FlagKind)
 FRAME_ID = r"^[0-9a-f]{16}$"
 
 

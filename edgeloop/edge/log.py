@@ -10,16 +10,16 @@ from datetime import datetime, timezone
 from functools import reduce
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from edgeloop.edge.log_schema import LOG_SCHEMA, SCHEMA_VERSION, VERSION_KEY, InferenceRecord, partition, to_table
 from edgeloop.errors import BadInput
-from edgeloop.files import atomic_file
+from edgeloop.files import write_bytes
 
 IDENTITY = ("time", "camera", "frame_id", "artifact_id")  # two rows that agree in these are one look at one frame
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"})
@@ -75,8 +75,7 @@ def put(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
     """Write a file of a store, whole or not at all: an object store's upload is that by itself, others rename."""
     protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
     if "file" in protocols:
-        with atomic_file(Path(path)) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(Path(path), content)
     elif protocols & OBJECT_STORES:
         fs.pipe_file(path, content)
     else:
@@ -107,6 +106,8 @@ def read_log(
     Raises:
         BadInput: there is no log, a file of it is broken, or a newer edgeloop wrote it.
     """
+    import pyarrow.dataset as ds  # it imports pandas where that is installed, which costs a second
+
     fs, root = fsspec.core.url_to_fs(url)
     paths = sorted(fs.glob(f"{root}/date=*/camera=*/*.parquet"))
     if not paths:
@@ -139,7 +140,7 @@ def _may_hold(path: str, since: datetime | None, until: datetime | None) -> bool
     return first <= date <= last
 
 
-def _refuse_newer(fragment: ds.Fragment) -> None:
+def _refuse_newer(fragment: Any) -> None:
     metadata = fragment.physical_schema.metadata or {}
     version = int(metadata.get(VERSION_KEY, b"0"))
     if not 1 <= version <= SCHEMA_VERSION:
@@ -149,7 +150,7 @@ def _refuse_newer(fragment: ds.Fragment) -> None:
         )
 
 
-def _rows(since: datetime | None, until: datetime | None, artifact_id: str | None) -> ds.Expression:
+def _rows(since: datetime | None, until: datetime | None, artifact_id: str | None) -> pc.Expression:
     everything = pc.scalar(value=True)
     conditions = [
         pc.field("time") >= pa.scalar(since, LOG_SCHEMA.field("time").type) if since else everything,

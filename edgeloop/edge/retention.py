@@ -20,7 +20,7 @@ from edgeloop.edge.frame import Image, as_bgr
 from edgeloop.edge.log_schema import InferenceRecord, KeptBecause
 from edgeloop.edge.spool import SPOOL, Entry, Spool
 from edgeloop.errors import is_full_disk
-from edgeloop.files import atomic_file
+from edgeloop.files import write_bytes
 from edgeloop.record import Record
 from edgeloop.store import FRAMES, frame_key
 
@@ -234,8 +234,7 @@ class ImageKeeper:
         try:
             if record.kept in ("audit", "flagged"):
                 self.spool.protect(record.frame_id)
-            with atomic_file(self.spool.folder / frame_key(record.frame_id)) as temporary:
-                temporary.write_bytes(content)
+            write_bytes(self.spool.folder / frame_key(record.frame_id), content)
             self._weigh(len(content))
         except OSError as problem:
             self.dropped += 1

@@ -13,9 +13,9 @@ import cv2
 
 from edgeloop.edge.frame import Image, decode_image
 from edgeloop.errors import BadInput
-from edgeloop.formats.assemble import require_images
 from edgeloop.formats.images import MAXIMUM_BYTES, SUFFIXES
 from edgeloop.formats.names import UNKNOWN_CAMERA, camera_and_time
+from edgeloop.formats.paths import require_images
 from edgeloop.frames import frame_id
 
 Warn = Callable[[str], None]

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeloop.files import atomic_file, sync_folder
+from edgeloop.files import sync_folder, write_bytes
 from edgeloop.store import FLAGS, FRAMES, LOG
 
 SPOOL = "spool"  # in the device's folder
@@ -260,6 +260,5 @@ def put_by_content(spool: Path, folder: str, suffix: str, content: bytes) -> str
 
 
 def _put(path: Path, content: bytes) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
     sync_folder(path.parent)

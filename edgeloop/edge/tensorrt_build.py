@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeloop.edge.onnx_runtime import is_quantized
 from edgeloop.errors import BadInput, Refused
-from edgeloop.files import atomic_file
+from edgeloop.files import write_bytes
 
 OLDEST = (8, 5)  # execute_async_v3 and uint8 inputs came with it: JetPack 5.1 and later
 STRONG = 11  # from here on the file's own types count and the flags for INT8 and FP16 are gone
@@ -148,5 +148,4 @@ def _recall(config: Any, timings: Path) -> None:
 
 
 def _remember(config: Any, timings: Path) -> None:
-    with atomic_file(timings) as temporary:
-        temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
+    write_bytes(timings, bytes(config.get_timing_cache().serialize()))

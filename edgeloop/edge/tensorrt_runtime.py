@@ -33,7 +33,7 @@ from edgeloop.edge.runtime import (
 from edgeloop.edge.self_test import self_test
 from edgeloop.edge.tensorrt_build import build_engine, refuse_old
 from edgeloop.errors import BadInput, EdgeloopError
-from edgeloop.files import atomic_file, sha256
+from edgeloop.files import sha256, write_bytes
 from edgeloop.record import Record
 
 FLOAT_BYTES = 4
@@ -180,8 +180,7 @@ class EnginePlace:
 
     def keep(self, plan: bytes, seconds: float, reference: str | None) -> None:
         """Write an engine that passed its self-test."""
-        with atomic_file(self.engine) as temporary:
-            temporary.write_bytes(plan)
+        write_bytes(self.engine, plan)
         EngineRecord(
             artifact_sha256=self._digest,
             engine_sha256=hashlib.sha256(plan).hexdigest(),

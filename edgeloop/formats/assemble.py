@@ -10,7 +10,7 @@ from edgeloop.formats.copies import join_copies
 from edgeloop.formats.findings import Finding, ReadReport, mend, refuse_errors
 from edgeloop.formats.images import ImageFacts, inspect_all
 from edgeloop.formats.names import camera_and_time
-from edgeloop.formats.paths import files_below, images_below, require_images
+from edgeloop.formats.paths import images_below
 from edgeloop.frames import Frame, Label, LabelledFrame, Split
 
 
@@ -81,14 +81,4 @@ def _decided(frames: list[LabelledFrame]) -> list[LabelledFrame]:
     return [replace(frame, split=None) if frame.split == "train" else frame for frame in frames]
 
 
-__all__ = [
-    "Entry",
-    "Inspect",
-    "Listing",
-    "Parse",
-    "assemble",
-    "files_below",
-    "images_below",
-    "join_copies",
-    "require_images",
-]
+__all__ = ["Entry", "Inspect", "Listing", "Parse", "assemble", "images_below"]

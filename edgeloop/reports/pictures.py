@@ -65,9 +65,8 @@ def mistakes_of(artifact: Artifact, report: EvaluationReport, audit: AuditFrames
         BadInput: the saved detections are missing or are not what the report says.
     """
     names = tuple(dict.fromkeys((*audit.names, *artifact.names)))
-    known = dict(zip(artifact.names, artifact.thresholds, strict=True))
     seen = renumber(load_predictions(report.predictions, artifact.id, audit), artifact.names, names)
-    return find_mistakes(audit, seen, names, [known.get(name, 1.1) for name in names])
+    return find_mistakes(audit, seen, names, artifact.thresholds_of(names))
 
 
 def find_mistakes(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgeloop.card import ThresholdCard
 from edgeloop.matching import Matches
 from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, OperatingPoint
-from edgeloop.operating_points import COMPARED, NEVER, operating_point
+from edgeloop.operating_points import COMPARED, operating_point
 from edgeloop.ranking import Labelled
 
 
@@ -104,8 +104,7 @@ def operating_points(matches: Matches, names: Sequence[str], candidate: Candidat
         candidate: whose thresholds they are; F-beta is the one that they were tuned for.
     """
     shipped, report = candidate.shipped, candidate.thresholds
-    known = dict(zip(shipped.names, shipped.thresholds, strict=True))
-    compared = {"shipped": [known.get(name, NEVER) for name in names]}
+    compared = {"shipped": list(shipped.thresholds_of(names))}
     compared |= {f"global {value}": [value] * len(names) for value in COMPARED}
     card = (report.card if report else None) or ThresholdCard(beta=report.beta if report else 1.0)
     seen = Labelled(matches, ())

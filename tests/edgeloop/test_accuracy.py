@@ -17,7 +17,7 @@ from edgeloop.calibration_error import BINS, FLOOR, calibration, class_errors, r
 from edgeloop.card import EvaluationCard
 from edgeloop.coco import AREAS, coco_by_area
 from edgeloop.errors import BadInput
-from edgeloop.matching import Matches, Truths, boxes_in_order, match
+from edgeloop.matching import Matches, Truths, match, rank
 from edgeloop.measures import EvaluationReport
 from edgeloop.prevalence import weighted
 from edgeloop.rates import totals
@@ -300,7 +300,7 @@ class TestCalibration:
     def test_boxes_follow_their_detections(self) -> None:
         """Boxes in the order of the matches, as shares of their frames."""
         seen, truths = varied(10)
-        matches, boxes = match(seen, truths, CLASSES), boxes_in_order(seen)
+        matches, boxes = match(seen, truths, CLASSES), rank(seen).detections.boxes
         for row in range(0, len(boxes), 7):
             frame = seen[matches.frames[row]]
             here = np.flatnonzero(frame.scores == matches.scores[row])

@@ -45,3 +45,13 @@ def test_card_that_does_not_fit_says_why(tmp_path: Path, content: str, message: 
     (tmp_path / "card.yaml").write_text(content)
     with pytest.raises(BadInput, match=message):
         load_card(tmp_path / "card.yaml")
+
+
+def test_a_card_may_have_the_name_of_its_architecture(tmp_path: Path) -> None:
+    """A card is no architecture: the name stays one of Ultralytics'; a model YAML beside the card is one."""
+    card = tmp_path / "yolo26n.yaml"
+    card.write_text("name: mine\narchitecture: yolo26n.yaml\n")
+    assert load_card(card).architecture == "yolo26n.yaml"
+    (tmp_path / "own.yaml").write_text("nc: 2\nbackbone:\n  - [-1, 1, Conv, [64, 3, 2]]\n")
+    card.write_text("name: mine\narchitecture: own.yaml\n")
+    assert load_card(card).architecture == str((tmp_path / "own.yaml").resolve())

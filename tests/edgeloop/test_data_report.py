@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from edgeloop.dataset import DatasetVersion, count_boxes
@@ -16,14 +15,13 @@ from edgeloop.formats.findings import Finding, warning
 from edgeloop.formats.images import ImageFacts, inspect
 from edgeloop.frames import SPLITS, Frame, Label, LabelledFrame, Split
 from edgeloop.reports.data import write_data_report
+from tests.labelled_sets import smooth
 
 NAMES = ("dent", "<script>rust</script>")
 
 
 def photo(path: Path, seed: int, quality: int = 95) -> ImageFacts:
-    noise = np.random.default_rng(seed).integers(0, 256, (9, 9, 3)).astype(np.uint8)
-    image = cv2.resize(noise, (128, 128), interpolation=cv2.INTER_CUBIC)
-    path.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+    path.write_bytes(cv2.imencode(".jpg", smooth(seed, 128, 128), [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
     found = inspect(path)
     assert isinstance(found, ImageFacts)
     return found

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from edgeloop import frame_intake
@@ -21,6 +20,7 @@ from edgeloop.frame_intake import RegisterReport, register
 from edgeloop.frames import frame_id
 from edgeloop.inspection import InspectionCache
 from edgeloop.store import FrameStore
+from tests.labelled_sets import encoded, smooth
 
 
 def photos(folder: Path, count: int, side: int = 64) -> list[Path]:
@@ -28,9 +28,8 @@ def photos(folder: Path, count: int, side: int = 64) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for number in range(count):
-        noise = np.random.default_rng(number).integers(0, 256, (9, 9, 3)).astype(np.uint8)
         path = folder / f"cam{number % 3}_20260301T0815{number % 60:02d}.{number % 1000:03d}Z.jpg"
-        path.write_bytes(cv2.imencode(".jpg", cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC))[1])
+        path.write_bytes(encoded(".jpg", smooth(number, side, side)))
         found.append(path)
     return found
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from edgeloop import inspection
 from edgeloop.formats.findings import Finding
 from edgeloop.formats.images import ImageFacts, inspect
 from edgeloop.inspection import Inspected, InspectionCache, inspect_files, stamp_of
+from tests.labelled_sets import encoded, smooth
 
 OLD = 1_700_000_000
 
@@ -24,8 +23,7 @@ def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def photo(path: Path, seed: int = 0) -> Path:
-    noise = np.random.default_rng(seed).integers(0, 256, (9, 9, 3)).astype(np.uint8)
-    path.write_bytes(cv2.imencode(".jpg", cv2.resize(noise, (64, 64), interpolation=cv2.INTER_CUBIC))[1])
+    path.write_bytes(encoded(".jpg", smooth(seed)))
     return path
 
 

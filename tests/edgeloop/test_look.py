@@ -11,11 +11,7 @@ import pytest
 from edgeloop.edge.statistics import measure
 from edgeloop.formats.images import ImageFacts, inspect_content
 from edgeloop.near_duplicates import NEAR, perceptual_hash
-
-
-def picture(seed: int, side: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).integers(0, 256, (9, 9, 3)).astype(np.uint8)
-    return cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
+from tests.labelled_sets import smooth
 
 
 def facts(image: np.ndarray, suffix: str = ".jpg") -> ImageFacts:
@@ -28,7 +24,7 @@ def facts(image: np.ndarray, suffix: str = ".jpg") -> ImageFacts:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_reduced_decode_gives_the_hash_of_the_whole_picture(side: int, seed: int) -> None:
     """However far a JPEG of that size is reduced, its hash is near that of all its pixels."""
-    image = picture(seed, side)
+    image = smooth(seed, side, side)
     whole, reduced = perceptual_hash(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)), facts(image).perceptual_hash
     assert whole is not None
     assert reduced is not None
@@ -38,7 +34,7 @@ def test_a_reduced_decode_gives_the_hash_of_the_whole_picture(side: int, seed: i
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
 def test_brightness_and_contrast_are_close_to_the_logs(suffix: str) -> None:
     """A frame's file and its inference record tell the same light."""
-    image = picture(5, 640)
+    image = smooth(5, 640, 640)
     found, logged = facts(image, suffix).look, measure(image)
     assert found is not None
     assert found.brightness == pytest.approx(logged.brightness, abs=3)
@@ -57,7 +53,7 @@ def test_a_blurred_file_is_less_sharp() -> None:
 @pytest.mark.parametrize("mode", ["grey", "alpha", "16-bit", "16-bit grey"])
 def test_other_colour_modes_are_looked_at_too(mode: str) -> None:
     """Whatever OpenCV decodes to 8-bit grey has a hash and statistics, those of the same picture in colour."""
-    image = picture(3, 200)
+    image = smooth(3, 200, 200)
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     other = {
         "grey": grey,

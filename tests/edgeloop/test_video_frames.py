@@ -12,13 +12,9 @@ from edgeloop.errors import BadInput
 from edgeloop.frames import frame_id
 from edgeloop.store import FrameStore
 from edgeloop.video_frames import VideoSampling, count_chosen, length_of, take_video
+from tests.labelled_sets import smooth
 
 RATE = 10
-
-
-def picture(seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).integers(0, 256, (9, 9, 3)).astype(np.uint8)
-    return cv2.resize(noise, (128, 96), interpolation=cv2.INTER_CUBIC)
 
 
 def video(path: Path, *scenes: tuple[int, int]) -> Path:
@@ -27,7 +23,7 @@ def video(path: Path, *scenes: tuple[int, int]) -> Path:
     writer = cv2.VideoWriter(str(path), code, RATE, (128, 96))
     for seed, frames in scenes:
         for _ in range(frames):
-            writer.write(picture(seed))
+            writer.write(smooth(seed, 128, 96))
     writer.release()
     return path
 
@@ -42,7 +38,7 @@ def noisy(path: Path, frames: int) -> Path:
     """A moving picture, so that every frame is one of its own."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, (128, 96))
     for number in range(frames):
-        writer.write(np.roll(picture(1), number, axis=1))
+        writer.write(np.roll(smooth(1, 128, 96), number, axis=1))
     writer.release()
     return path
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
 from edgeloop.edge.log import read_log
@@ -25,15 +24,11 @@ from edgeloop.store import FrameStore
 from tests.edgeloop.test_log_intake import Device
 from tests.edgeloop.test_video_frames import noisy
 from tests.integration.s3 import BUCKET
+from tests.labelled_sets import smooth
 
 pytestmark = pytest.mark.integration
 
 NAMES = ("dent", "scratch")
-
-
-def picture(seed: int, side: int = 64) -> np.ndarray:
-    noise = np.random.default_rng(seed).integers(0, 256, (9, 9, 3)).astype(np.uint8)
-    return cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
 def yolo_set(folder: Path, count: int, names: tuple[str, ...] = NAMES) -> Path:
@@ -41,7 +36,7 @@ def yolo_set(folder: Path, count: int, names: tuple[str, ...] = NAMES) -> Path:
         (folder / part).mkdir(parents=True)
     (folder / "data.yaml").write_text(f"names: {json.dumps(list(names))}\n")
     for number in range(count):
-        cv2.imwrite(str(folder / f"images/cam{number % 2}-{number}.png"), picture(number))
+        cv2.imwrite(str(folder / f"images/cam{number % 2}-{number}.png"), smooth(number))
         (folder / f"labels/cam{number % 2}-{number}.txt").write_text(f"{number % len(names)} 0.5 0.5 0.5 0.5\n")
     return folder
 
@@ -49,7 +44,7 @@ def yolo_set(folder: Path, count: int, names: tuple[str, ...] = NAMES) -> Path:
 def photos(folder: Path, count: int) -> Path:
     folder.mkdir(parents=True)
     for number in range(count):
-        cv2.imwrite(str(folder / f"{number}.jpg"), picture(number))
+        cv2.imwrite(str(folder / f"{number}.jpg"), smooth(number))
     return folder
 
 

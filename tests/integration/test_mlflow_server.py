@@ -16,8 +16,8 @@ from edgeloop.config import Config, TrackingSection
 from edgeloop.measures import Candidate
 from edgeloop.services import LOOPBACK, Service, mlflow_server
 from tasks.process import end, free_port, listening, spawn, wait_until_healthy
-from tasks.register import champion_candidate, list_versions, promote, register
-from tests.registry_samples import CARD, make_candidate, make_decision, make_version
+from tasks.register import champion_candidate, list_versions, promote, register, track_sweep
+from tests.registry_samples import CARD, make_candidate, make_decision, make_sweep, make_version
 
 pytestmark = pytest.mark.integration
 
@@ -105,6 +105,24 @@ class TestServerOfItsOwn:
             assert fetched.shipped.path.is_relative_to(there.workspace.artifacts)
             assert fetched.shipped.path.read_bytes() == candidate.shipped.path.read_bytes()
             assert fetched.checkpoint.read_bytes() == candidate.checkpoint.read_bytes()
+            check_sweep(base.url, track_sweep.fn(make_sweep(tmp_path / "sweep"), make_version(tmp_path), here))
         printed = capfd.readouterr()
         assert printed.out == ""  # MLflow would print links there, where results belong
         assert "Downloading" not in printed.err
+
+
+def check_sweep(server: str, parent: str) -> None:
+    """Asked over HTTP, the server shows the nested runs of a sweep, and the curve of one of them by epoch."""
+    run = httpx.get(f"{server}/api/2.0/mlflow/runs/get", params={"run_id": parent}).json()["run"]
+    asked = {
+        "experiment_ids": [run["info"]["experiment_id"]],
+        "filter": f"tags.`mlflow.parentRunId` = '{parent}'",
+    }
+    found = httpx.post(f"{server}/api/2.0/mlflow/runs/search", json=asked).json()["runs"]
+    nested = {one["info"]["run_name"]: one["info"]["run_id"] for one in found}
+    assert set(nested) == {"best", "behind", "broken"}
+    curve = {"run_id": nested["best"], "metric_key": "val/map50_95"}
+    points = httpx.get(f"{server}/api/2.0/mlflow/metrics/get-history", params=curve).json()["metrics"]
+    assert [(int(one["step"]), one["value"]) for one in points] == [(1, 0.2), (2, 0.4)]
+    card = httpx.get(f"{server}/get-artifact", params={"path": "card.json", "run_uuid": nested["best"]}).json()
+    assert card["name"] == "best"

@@ -20,8 +20,8 @@ from edgeloop.edge.detector import Detector
 from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
 from edgeloop.errors import BadInput
 from edgeloop.held_out import HeldOut
+from edgeloop.training_curve import Epoch
 from models.checkpoint import Checkpoint, check_trusted, load_checkpoint_record
-from models.training_watch import Epoch
 from models.ultralytics_door import _check_fit, export_onnx, import_ultralytics, open_checkpoint, train
 from tests.training_sets import SIDE, toy_card, write_set
 

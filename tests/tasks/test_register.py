@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from edgeloop.errors import BadInput, Refused
 from edgeloop.files import sha256
 from edgeloop.measures import Candidate, GateDecision
 from models.checkpoint import RECORD, Checkpoint
-from tasks.register import champion, champion_candidate, list_versions, promote, register, rollback
-from tests.registry_samples import CARD, make_candidate, make_decision, make_version
+from tasks.register import champion, champion_candidate, list_versions, promote, register, rollback, track_sweep
+from tests.registry_samples import CARD, make_candidate, make_decision, make_sweep, make_version
 
 pytestmark = pytest.mark.integration
 
@@ -282,3 +283,38 @@ def test_telemetry_is_off(config: Config) -> None:
     from mlflow.telemetry.utils import is_telemetry_disabled
 
     assert is_telemetry_disabled()
+
+
+class TestSweep:
+    def test_a_run_with_one_nested_run_a_candidate(self, config: Config, version: DatasetVersion, root: Path) -> None:
+        """Card, data, commit, curve by epoch and how it ended; logged again, nothing is there twice."""
+        done = make_sweep(config.root / "sweep")
+        here = config.model_copy(update={"root": root, "var": config.workspace.var})
+        first = done.replacing([one.model_copy(update={"state": "waiting", "measured": None}) for one in done.trials])
+        parent = track_sweep.fn(first, version, here)
+        for _ in range(2):
+            assert track_sweep.fn(done, version, here) == parent
+        client = client_of(here)
+        runs = client.search_runs([client.get_run(parent).info.experiment_id])
+        nested = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent}
+        assert (len(runs), set(nested)) == (4, {"best", "behind", "broken"})
+        assert {run.data.tags["edgeloop.state"]: run.info.status for run in nested.values()} == {
+            "finished": "FINISHED", "eliminated": "FINISHED", "failed": "FAILED",
+        }  # fmt: skip
+        assert nested["behind"].data.tags["edgeloop.reason"] == "rung 1 of 2"
+        best = nested["best"]
+        assert best.data.params["dataset_md5"] == version.md5
+        assert best.data.tags["mlflow.source.git.commit"].rstrip("+") == head_of(root)
+        assert best.inputs.dataset_inputs[0].dataset.digest == version.md5[:8]
+        points = client.get_metric_history(best.info.run_id, "train/box")
+        assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5)]
+        assert best.data.metrics["audit.clean/map50_95"] == pytest.approx(0.4)
+        assert {file.path for file in client.list_artifacts(best.info.run_id)} == {"card.json", "data.dvc"}
+        assert {file.path for file in client.list_artifacts(parent)} == {"sweep.json", "result.json"}
+        assert client.get_run(parent).info.status == "FINISHED"
+        assert list_versions(here) == ()  # nothing is registered
+
+
+def head_of(root: Path) -> str:
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()

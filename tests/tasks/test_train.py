@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from edgeloop.artifact import load_artifact
-from edgeloop.card import Card, QuantizeCard
+from edgeloop.card import Card, PruneCard, QatCard, QuantizeCard
 from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion, describe
 from edgeloop.errors import BadInput
-from edgeloop.qdq import check_qdq
+from edgeloop.qdq import check_qdq, load_graph
 from edgeloop.quantization import QuantizeReport
 from models.checkpoint import Checkpoint
 from models.precision_search import report_path
@@ -71,7 +71,7 @@ def test_export_and_quantize_name_what_they_follow_from(
 ) -> None:
     """Both artifacts carry checkpoint, card and version, and another calibration gets another file."""
     fp32 = export.fn(champion, card, config)
-    int8 = quantize.fn(fp32, version, card, config)
+    int8 = quantize.fn(fp32, champion, version, card, config)
     for artifact in (fp32, int8):
         assert load_artifact(artifact.path) == artifact
         assert artifact.path.parent == config.workspace.artifacts
@@ -79,7 +79,7 @@ def test_export_and_quantize_name_what_they_follow_from(
         assert (artifact.card, artifact.dataset_md5) == ("toy", version.md5)
     assert check_qdq(int8.path) == ()
     other = card.model_copy(update={"quantize": QuantizeCard(frames=8, calibration="minmax")})
-    assert quantize.fn(fp32, version, other, config).path != int8.path
+    assert quantize.fn(fp32, champion, version, other, config).path != int8.path
 
 
 def test_a_card_may_ask_for_the_search(
@@ -88,12 +88,46 @@ def test_a_card_may_ask_for_the_search(
     """The recipe is then chosen on the validation side, and the report of the search lies beside the file."""
     searching = QuantizeCard(search=True, calibration="auto", frames=8, limit=1.0, class_limit=1.0)
     fp32 = export.fn(champion, card, config)
-    int8 = quantize.fn(fp32, version, card.model_copy(update={"quantize": searching}), config)
+    int8 = quantize.fn(fp32, champion, version, card.model_copy(update={"quantize": searching}), config)
     report = QuantizeReport.load(report_path(int8.path))
     assert (report.artifact_id, report.reference_id) == (int8.id, fp32.id)
     assert report.frames == version.frames["val"]
     assert report.reached
     assert check_qdq(int8.path) == ()
+
+
+def test_a_card_may_ask_for_training_with_int8(
+    champion: Checkpoint, version: DatasetVersion, card: Card, config: Config
+) -> None:
+    """It goes on from the search's own file: the same graph with other weights, and its row in the report.
+
+    The file of the search is left where it was.
+    """
+    qat = QatCard(when="always", epochs=1)
+    searching = QuantizeCard(search=True, calibration="minmax", frames=8, limit=1.0, class_limit=1.0)
+    fp32 = export.fn(champion, card, config)
+    plain = quantize.fn(fp32, champion, version, card.model_copy(update={"quantize": searching}), config)
+    asked = card.model_copy(update={"quantize": searching.model_copy(update={"qat": qat})})
+    int8 = quantize.fn(fp32, champion, version, asked, config)
+    report = QuantizeReport.load(report_path(int8.path))
+    assert int8.path.name.endswith("-qat-int8.onnx")
+    assert check_qdq(int8.path) == ()
+    assert report.artifact_id == int8.id
+    assert [row.recipe for row in report.rows] == ["min-max", "qat, 1 epochs"]
+    nodes = [[(n.op_type, *n.input[:2], *n.output) for n in load_graph(file.path).nodes] for file in (plain, int8)]
+    assert nodes[0] == nodes[1]
+    assert int8.checkpoint_sha256 not in ("", champion.sha256)
+    assert plain.path.is_file()
+
+
+def test_a_card_may_prune(champion: Checkpoint, version: DatasetVersion, card: Card, config: Config) -> None:
+    """The checkpoint has fewer channels and says so; a challenger that continues from it is not pruned again."""
+    pruning = card.model_copy(update={"prune": PruneCard(ratio=0.5, round_to=4, epochs=1)})
+    pruned = train.fn(version, pruning, config)
+    assert (pruned.pruned, pruned.epochs) == (0.5, 1)
+    assert pruned.start_sha256 != ""
+    challenger = train.fn(version, pruning, config, pruned.path)
+    assert (challenger.pruned, challenger.start_sha256) == (0.5, pruned.sha256)
 
 
 def test_fp16_lies_beside_fp32(champion: Checkpoint, version: DatasetVersion, card: Card, config: Config) -> None:
@@ -112,12 +146,12 @@ def test_only_training_frames_are_calibrated_on(
     write_set(tmp_path, train=10, val=4)
     whole = describe(tmp_path, "b" * 32)
     fp32 = export.fn(champion, card, config)
-    wanted = quantize.fn(fp32, whole, card, config).path.read_bytes()
+    wanted = quantize.fn(fp32, champion, whole, card, config).path.read_bytes()
     random = np.random.default_rng(0)
     for side, changes in (("val", False), ("train", True)):
         for image in (tmp_path / "images" / side).iterdir():
             cv2.imwrite(str(image), random.integers(200, 255, (SIDE, SIDE, 3), dtype=np.uint8))
-        assert (quantize.fn(fp32, whole, card, config).path.read_bytes() != wanted) == changes
+        assert (quantize.fn(fp32, champion, whole, card, config).path.read_bytes() != wanted) == changes
 
 
 def test_missing_start_is_bad_input(version: DatasetVersion, card: Card, config: Config, tmp_path: Path) -> None:
@@ -139,4 +173,4 @@ def test_an_audit_frame_is_never_learned_from(
         train.fn(version, other, judged)
     fp32 = export.fn(champion, card, config)
     with pytest.raises(BadInput, match=r"held-out frame .* calibrated on"):
-        quantize.fn(fp32, version, card, judged)
+        quantize.fn(fp32, champion, version, card, judged)

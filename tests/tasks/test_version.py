@@ -24,6 +24,7 @@ from tasks import version as door
 from tasks.version import checkout_version, commit_version, compare_versions, current_version, list_versions
 
 NAMES = ("scratch", "dent")
+IGNORED = "/data/\n/var/\n/.data.lock\n"
 
 
 def grow(config: Config, source: Path, count: int) -> str:
@@ -47,6 +48,25 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(root=tmp_path / "ws")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A workspace at the top of a git checkout; git knows of no user."""
+    monkeypatch.setenv("HOME", "/nonexistent")
+    config = Config(root=tmp_path / "top")
+    config.root.mkdir()
+    (config.root / ".gitignore").write_text(IGNORED)
+    git(config.root, "init", "-q")
+    return config
+
+
+@pytest.fixture
+def committer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git knows who commits."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@b")
 
 
 def test_old_versions_come_back_byte_for_byte(config: Config, tmp_path: Path) -> None:
@@ -161,13 +181,9 @@ def test_what_changed_between_versions(config: Config, tmp_path: Path) -> None:
     assert compare_versions(config, "current", second.md5[:6]).is_empty
 
 
-def test_what_versions_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_versions_are_called(checkout: Config, tmp_path: Path) -> None:
     """Current, previous, the first digits of the md5 and a git revision of data.dvc name a version, else nothing."""
-    monkeypatch.setenv("HOME", "/nonexistent")
-    config = Config(root=tmp_path / "top")
-    config.root.mkdir()
-    (config.root / ".gitignore").write_text("/data/\n/var/\n/.data.lock\n")
-    git(config.root, "init", "-q")
+    config = checkout
     grow(config, tmp_path / "source", 3)
     first = commit_version.fn(config)
     with pytest.raises(BadInput, match="no version was made before"):
@@ -210,18 +226,14 @@ def test_an_outer_repository_is_not_touched(tmp_path: Path, monkeypatch: pytest.
     assert "??" not in git(outer, "status", "--short", "--untracked-files=all")
 
 
-def test_at_the_top_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_the_top_of_a_checkout(checkout: Config, tmp_path: Path) -> None:
     """At the top of a git checkout data.dvc is there to be committed, nothing of data/ or var/ is."""
-    monkeypatch.setenv("HOME", "/nonexistent")
-    config = Config(root=tmp_path / "top")
-    config.root.mkdir()
-    (config.root / ".gitignore").write_text("/data/\n/var/\n/.data.lock\n")
-    git(config.root, "init", "-q")
+    config = checkout
     grow(config, tmp_path / "source", 3)
     version = commit_version.fn(config)
     status = git(config.root, "status", "--short", "--untracked-files=all").splitlines()
     assert {line[3:] for line in status} == {".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "data.dvc"}
-    assert (config.root / ".gitignore").read_text() == "/data/\n/var/\n/.data.lock\n"
+    assert (config.root / ".gitignore").read_text() == IGNORED
     assert f"md5: {version.md5}.dir" in (config.root / "data.dvc").read_text()
 
 
@@ -447,15 +459,10 @@ def test_what_cannot_be_checked_out(config: Config, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_data_dvc_is_committed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
+@pytest.mark.usefixtures("committer")
+def test_data_dvc_is_committed_alone(checkout: Config, tmp_path: Path, wanted: bool) -> None:
     """Each version is one commit of data.dvc; what else is staged stays staged; no change, no commit."""
-    for name in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{name}_NAME", "a")
-        monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@b")
-    config = Config(root=tmp_path / "top", commit_pointer=wanted)
-    config.root.mkdir()
-    (config.root / ".gitignore").write_text("/data/\n/var/\n/.data.lock\n")
-    git(config.root, "init", "-q")
+    config = checkout.model_copy(update={"commit_pointer": wanted})
     (config.root / "other.txt").touch()
     git(config.root, "add", "other.txt")
     versions = []
@@ -473,16 +480,10 @@ def test_data_dvc_is_committed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert find(config.workspace, "HEAD~1") == versions[0]
 
 
-def test_git_that_refuses_is_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("committer")
+def test_git_that_refuses_is_a_warning(checkout: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The version is made; a hook that says no leaves the commit to the user, who is told."""
-    for name in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{name}_NAME", "a")
-        monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@b")
-    config = Config(root=tmp_path / "top")
-    config.root.mkdir()
-    git(config.root, "init", "-q")
+    config = checkout
     hook = config.root / ".git/hooks/pre-commit"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho not today >&2\nexit 1\n")

@@ -1,0 +1,201 @@
+"""What quantization-aware training wins back where post-training quantization loses, and what it costs.
+
+    python -m benchmarks.qat
+    python -m benchmarks.qat --sets sample,neu-det --neu-det DIR --start CHECKPOINT.pt
+
+Two recipes are quantized after training, and trained on with INT8 simulated: ranges by entropy, which cut too much of a
+small network, and every convolution with min-max ranges, the head's outputs among them. Beside them is the float
+detector trained on as long without INT8, and the same recipes on that one: what is left over those is what INT8 in the
+training wins. Scored on a side that nothing was trained, calibrated or chosen on. Writes qat.json and a table in
+Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from benchmarks.int8_recipes import float_convolutions, measure_accuracy, measure_latency, scoring
+from benchmarks.int8_sets import CARDS, ROOT, MeasuredSet, prepare
+from edgeloop.artifact import Artifact
+from edgeloop.card import QuantizeCard
+from edgeloop.edge.machine import instructions, machine
+from edgeloop.edge.runtime import RuntimeName, open_runtime
+from edgeloop.files import write_text
+from edgeloop.qdq import Graph, check_qdq
+from models.calibration import choose_frames, describe_frames
+from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record
+from models.qat import module_ranges, requantize
+from models.quantize import Calibration, calibrate, insert_qdq, open_float, write_int8
+from models.tuning import Tuning
+from models.ultralytics_door import export_onnx, fused_weights, train
+
+RECIPES = {
+    "entropy, as TensorRT's, head in float": QuantizeCard(calibration="entropy"),
+    "min-max, every Conv": QuantizeCard(calibration="minmax", float_head=False),
+}
+EPOCHS, LEARNING_RATE = 4, 0.001  # settled on while frames of the sample's line were in view
+RUNTIME: RuntimeName = "openvino"  # it runs INT8; ONNX Runtime's CPU provider does not
+Row = dict[str, Any]
+
+
+@dataclass
+class Bench:
+    """One detector: its files, in the order of the table, and what training each of them took."""
+
+    of: MeasuredSet
+    work: Path
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    float_head: dict[str, bool] = field(default_factory=dict)
+
+    def build(self) -> None:
+        """Every file that is compared."""
+        images = choose_frames(describe_frames(self.of.train), self.of.card.quantize.frames, self.of.card.seed)
+        weights = fused_weights(self.of.checkpoint.path, self.of.card)
+        self.artifacts["FP32"] = self.of.fp32
+        longer = self._trained("FP32, trained on", {})
+        self.artifacts["FP32, trained on"] = longer
+        for name, card in RECIPES.items():
+            graph, other = open_float(self.of.fp32), open_float(longer)
+            content = insert_qdq(graph, self._calibration(graph, images), card)
+            self._add(name, self.of.fp32, content, card)
+            self._add(f"{name}; trained on", longer, insert_qdq(other, self._calibration(other, images), card), card)
+            int8 = Graph(onnx.load_from_string(content))
+            trained = self._trained(f"{name}; QAT", module_ranges(int8, graph, weights))
+            self._add(f"{name}; QAT", trained, requantize(open_float(trained), int8, graph), card)
+
+    def _calibration(self, graph: Graph, images: tuple[Path, ...]) -> Calibration:
+        return calibrate(graph, images, self.of.card.imgsz, self.of.card.input)
+
+    def _add(self, name: str, fp32: Artifact, content: bytes, card: QuantizeCard) -> None:
+        self.artifacts[name] = write_int8(fp32, content, card, self.work / f"{len(self.artifacts)}-int8.onnx")
+        self.float_head[name] = card.float_head
+
+    def _trained(self, name: str, ranges: dict[str, float]) -> Artifact:
+        """The float32 export after training; what an earlier run trained is used again."""
+        tuning = Tuning(learning_rate=LEARNING_RATE, ranges=ranges)
+        out = self.work / f"trained-{len(self.cpu_seconds)}"
+        took = out / "cpu_seconds.json"
+        if not took.is_file():
+            begin = time.process_time()
+            self._train(out / "run", tuning)
+            write_text(took, json.dumps(time.process_time() - begin))
+        self.cpu_seconds[name] = json.loads(took.read_text())
+        checkpoint = load_checkpoint_record(out / "run" / CHECKPOINT)
+        return export_onnx(checkpoint, self.of.card, checkpoint.names, out / "fp32.onnx")
+
+    def _train(self, out: Path, tuning: Tuning) -> Checkpoint:
+        start = self.of.checkpoint.path
+        return train(self.of.data, self.of.card, out, start=start, epochs=EPOCHS, tuning=tuning)
+
+    def rows(self) -> list[Row]:
+        """One row a file: accuracy on the scoring side, and latency."""
+        opened = {(name, RUNTIME): open_runtime(file.path, RUNTIME, threads=1) for name, file in self.artifacts.items()}
+        latency = measure_latency(opened, self.of.card.imgsz)
+        judge, yardstick = scoring(self.of, RUNTIME, self.work / "kept")
+        return [
+            {
+                "recipe": name,
+                "precision": artifact.precision,
+                "cpu_seconds": self.cpu_seconds.get(name),
+                "p50_ms": latency[name, RUNTIME],
+                **float_convolutions(artifact),
+                "rules_broken": self._broken(name, artifact),
+                **measure_accuracy(artifact, judge, yardstick),
+            }
+            for name, artifact in self.artifacts.items()
+        ]
+
+    def _broken(self, name: str, artifact: Artifact) -> int | None:
+        if artifact.precision != "int8":
+            return None
+        return len(check_qdq(artifact.path, float_head=self.float_head[name]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--neu-det", type=Path, help="NEU-DET in YOLO layout, with data.yaml")
+    parser.add_argument("--bccd", type=Path, help="BCCD in Pascal VOC layout")
+    parser.add_argument("--start", type=Path, help="checkpoint that both are fine-tuned from; a .pt you trust")
+    parser.add_argument("--sets", default="sample", help=f"some of {', '.join(CARDS)}")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "edgeloop-qat")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    asked = parser.parse_args()
+    begin = time.monotonic()
+    sources = {"neu-det": asked.neu_det, "bccd": asked.bccd, "sample": None}
+    document = {
+        "machine": machine(),
+        "instructions": instructions(),
+        "versions": {name: version(name) for name in ("ultralytics", "torch", "onnxruntime", "openvino")},
+        "epochs": EPOCHS,
+        "learning_rate": LEARNING_RATE,
+        "runtime": RUNTIME,
+        "sets": [measure(name, sources[name], asked.start, asked.work) for name in asked.sets.split(",")],
+        "seconds": round(time.monotonic() - begin),
+    }
+    write_text(asked.out / "qat.json", json.dumps(document, indent=2) + "\n")
+    write_text(asked.out / "qat.md", report(document))
+    print(report(document))
+
+
+def measure(name: str, source: Path | None, start: Path | None, work: Path) -> Row:
+    """One set."""
+    bench = Bench(prepare(name, source, start, work), work / f"{name}-files")
+    bench.build()
+    return {
+        "set": name,
+        "card": bench.of.card.name,
+        "imgsz": bench.of.card.imgsz,
+        "frames": {"train": len(bench.of.train), "scored": len(bench.of.scoring.frames)},
+        "trained_epochs": bench.of.checkpoint.epochs,
+        "rows": bench.rows(),
+    }
+
+
+def report(document: Row) -> str:
+    """The figures in Markdown."""
+    about = (
+        f"`python -m benchmarks.qat --sets {','.join(one['set'] for one in document['sets'])}`; {document['machine']}, "
+        f"{', '.join(document['instructions'])}. Trained on: {document['epochs']} more epochs at learning rate "
+        f"{document['learning_rate']:g}; QAT: the same with INT8 simulated. Loss: relative mAP50-95 against the first "
+        f"row on the same frames, with the 95 % interval of a paired bootstrap. CPU s: processor time of the further "
+        f"training, all threads together. p50: model alone, {document['runtime']}, one thread, all files taking turns."
+    )
+    return "\n".join(["# Quantization-aware training", "", about, "", *map(_table, document["sets"])])
+
+
+def _table(measured: Row) -> str:
+    frames = measured["frames"]
+    columns = ["recipe", "mAP50-95", "loss", "interval", "points", "Conv in float", "p50 ms", "CPU s"]
+    lines = [
+        f"## {measured['set']}: {measured['card']}, {measured['imgsz']} px, {measured['trained_epochs']} epochs",
+        "",
+        f"{frames['train']} training frames, {frames['scored']} scored.",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+    ]
+    return "\n".join([*lines, *map(_line, measured["rows"]), "", ""])
+
+
+def _line(row: Row) -> str:
+    relative, seconds = row["loss"]["relative"], row["cpu_seconds"]
+    return (
+        f"| {row['recipe']} | {row['map50_95']:.4f} | {100 * relative['value']:.2f} % "
+        f"| {100 * relative['low']:.1f} to {100 * relative['high']:.1f} % | {row['loss']['points']:.2f} "
+        f"| {row['float_convolutions']} of {row['convolutions']} | {row['p50_ms']:.2f} "
+        f"| {'' if seconds is None else f'{seconds:.0f}'} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Train: one card on the current version, exported and measured as a candidate; nothing is gated or registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from edgeloop.card import load_card, load_profile
+from edgeloop.config import load_config
+from edgeloop.measures import Candidate
+from flows.candidate import candidate
+from tasks.freeze import freeze_terms
+from tasks.version import current_version
+
+
+@flow(name="train")
+def train_card(card_path: Path | None = None, config_path: Path | None = None) -> Candidate:
+    """Train, export and measure one card.
+
+    Args:
+        card_path: a card in YAML; the configuration's when None.
+        config_path: a config.yaml; the nearest when None.
+    """
+    config = load_config(config_path)
+    card, profile = load_card(config.path(card_path or config.card)), load_profile(config.path(config.device))
+    version = current_version(config)
+    return candidate(version, card, freeze_terms(version, card, profile, config), config)
