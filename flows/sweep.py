@@ -63,7 +63,10 @@ def sweep(sweep_path: Path | None = None, budget: float | None = None, config_pa
 
 @stage
 def trial(version: DatasetVersion, work: Work, terms: Terms, config: Config) -> Standing:
-    """One candidate's way to its next rung, where it left off; at the first its latency is probed."""
+    """One candidate's way to its next rung, where it left off; at the first its latency is probed.
+
+    Kept whole with its seconds, like a stage, since a sweep that is run again decides by them.
+    """
     began = time.monotonic()
     checkpoint = train(version, work.card, config, until=work.until)
     probed = probe(checkpoint, version, work.card, terms, config) if work.first else ()
