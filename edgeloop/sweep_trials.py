@@ -124,6 +124,7 @@ class SweepResult(Record):
         limit_ms: p99 of a single frame that the device profile allows.
         trials: in the order of the grid.
         compared: at how many rungs it was decided who goes on.
+        page: HTML that compares what was measured in full; None before the end, and where nothing came to its end.
     """
 
     sweep: Sweep
@@ -132,6 +133,7 @@ class SweepResult(Record):
     limit_ms: float
     trials: tuple[Trial, ...]
     compared: int = 0
+    page: Path | None = None
 
     @classmethod
     def begin(cls, sweep: Sweep, cards: Sequence[Card], dataset_md5: str, profile: DeviceProfile) -> SweepResult:

@@ -44,13 +44,15 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Compare cards: architectures at input sizes, halved at every rung. Exit 3 when none came to its end."""
-    from edgeloop.output import show
+    from edgeloop.output import say, show
     from edgeloop.sweep_tables import sweep_table
     from flows.run import in_process
     from flows.sweep import sweep as run_sweep
 
     path = sweep_path.resolve() if sweep_path else None
     result = in_process(config_path, lambda config: run_sweep(path, budget, config))
+    if result.page:
+        say(f"{result.page} compares the finalists.")
     show(result, [sweep_table(result)], as_json=as_json)
     if not result.candidates:
         raise typer.Exit(3)

@@ -23,6 +23,7 @@ from tasks.freeze import freeze_validation
 from tasks.journal import close_sweep
 from tasks.quantize import quantize
 from tasks.register import track_sweep
+from tasks.report import compare_finalists
 from tasks.stage import stage
 from tasks.train import abandon, train
 from tasks.version import current_version
@@ -58,12 +59,15 @@ def sweep(sweep_path: Path | None = None, budget: float | None = None, config_pa
         track_sweep(state, version, config)
     for one in state.dropped:
         abandon(version, one.card, config)
-    return close_sweep(config, state)
+    return close_sweep(config, compare_finalists(state, terms, config))
 
 
 @stage
 def trial(version: DatasetVersion, work: Work, terms: Terms, config: Config) -> Standing:
-    """One candidate's way to its next rung, where it left off; at the first its latency is probed."""
+    """One candidate's way to its next rung, where it left off; at the first its latency is probed.
+
+    Kept whole with its seconds, like a stage, since a sweep that is run again decides by them.
+    """
     began = time.monotonic()
     checkpoint = train(version, work.card, config, until=work.until)
     probed = probe(checkpoint, version, work.card, terms, config) if work.first else ()

@@ -10,13 +10,13 @@ from edgeloop.card import load_card, load_profile
 from edgeloop.config import load_config
 from edgeloop.measures import Candidate
 from flows.candidate import candidate
-from tasks.freeze import freeze_terms
+from tasks.freeze import freeze_terms, freeze_validation
 from tasks.version import current_version
 
 
 @flow(name="train")
 def train_card(card_path: Path | None = None, config_path: Path | None = None) -> Candidate:
-    """Train, export and measure one card.
+    """Train, export and measure one card, on the audit sets or, before there are any, on the validation side.
 
     Args:
         card_path: a card in YAML; the configuration's when None.
@@ -25,4 +25,6 @@ def train_card(card_path: Path | None = None, config_path: Path | None = None) -
     config = load_config(config_path)
     card, profile = load_card(config.path(card_path or config.card)), load_profile(config.path(config.device))
     version = current_version(config)
-    return candidate(version, card, freeze_terms(version, card, profile, config), config)
+    audited = config.audits or version.frames["audit"]
+    terms = freeze_terms(version, card, profile, config) if audited else freeze_validation(version, card, profile)
+    return candidate(version, card, terms, config)

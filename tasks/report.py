@@ -7,6 +7,7 @@ from edgeloop.config import Config
 from edgeloop.measures import Candidate, GateDecision
 from edgeloop.reports.candidates import call, write_candidates_report
 from edgeloop.reports.gate import Judged, write_gate_report
+from edgeloop.sweep_trials import SweepResult
 from edgeloop.terms import Terms
 from tasks.stage import stage
 
@@ -30,3 +31,16 @@ def report(
     page = folder / f"gate-{decision.artifact_id}-{device}.html"
     write_gate_report(page, Judged(challenger, champion, decision), audits, device)
     return decision.model_copy(update={"report": page})
+
+
+@stage
+def compare_finalists(result: SweepResult, terms: Terms, config: Config) -> SweepResult:
+    """Write the page that compares what a sweep measured in full; the result comes back with its path.
+
+    Raises:
+        BadInput: the validation side has changed since it was frozen, or saved detections are missing.
+    """
+    if not result.candidates:
+        return result
+    page = config.workspace.reports / f"sweep-{result.sweep.name}-{result.dataset_md5[:12]}.html"
+    return result.model_copy(update={"page": write_candidates_report(page, result.candidates, terms)})
