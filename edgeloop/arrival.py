@@ -12,7 +12,7 @@ from edgeloop.formats import Finding, detect
 from edgeloop.formats.detect import Layout, TwoLayouts
 from edgeloop.formats.findings import printable
 from edgeloop.formats.images import SUFFIXES
-from edgeloop.formats.paths import files_below, images_below
+from edgeloop.formats.paths import files_below, images_below, names_below
 from edgeloop.log_intake import is_log
 from edgeloop.record import Record
 from edgeloop.splits import GroupRule
@@ -22,6 +22,7 @@ from edgeloop.video_frames import VideoSampling
 Kind = Literal["labelled", "images", "video", "log"]
 SourceFormat = Literal["auto", "yolo", "voc", "coco", "images", "video", "log"]
 LAYOUTS: tuple[Layout, ...] = ("yolo", "voc", "coco")
+LABEL_SUFFIXES = frozenset({".txt", ".xml", ".json"})
 
 
 class IngestSettings(Record):
@@ -137,11 +138,25 @@ def _frames(source: str, place: Path, format: SourceFormat) -> list[Arrival]:  #
         raise BadInput(f"{printable(source)} holds images and videos: say --format images or --format video.")
     if videos:
         return [Arrival(source=source, place=video, kind="video") for video in videos]
+    if images and format == "auto":
+        _refuse_labels(source, place)
     if images:
         return [Arrival(source=source, place=place, kind="images")]
     wanted = {"images": "images (.jpg, .png, .bmp, .webp, .tif)", "video": "videos (.mp4, .avi, .mkv, …)"}
     looked_for = wanted.get(format, "a labelled set (YOLO, VOC or COCO), images, videos or a device's log")
     raise BadInput(f"{printable(source)} holds nothing to take in: expected {looked_for}.")
+
+
+def _refuse_labels(source: str, place: Path) -> None:
+    """Images with labels beside them, in no layout that is known, would lose the labels without anybody noticing."""
+    found = {Path(name).with_suffix(""): name for name in names_below(place, LABEL_SUFFIXES)} if place.is_dir() else {}
+    image = next((path for path in images_below(place) if path.with_suffix("") in found), None) if found else None
+    if image is not None:
+        label = found[image.with_suffix("")]
+        raise BadInput(
+            f"{printable(source)} holds images and what may be their labels, such as {printable(label)}, in no "
+            f"layout that edgeloop reads: lay them out as YOLO, VOC or COCO, or say --format images to leave them out."
+        )
 
 
 def _folder(place: Path, source: str) -> Path:

@@ -17,6 +17,7 @@ from edgeloop.store import FrameStore
 from tasks.arrivals import list_arrivals
 from tasks.ingest import ingest as ingest_stage
 from tasks.ingest import store_frames
+from tests.labelled_sets import smooth
 
 NAMES = ("scratch", "dent")
 DRY = IngestSettings(dry_run=True)
@@ -123,3 +124,17 @@ def test_frames_that_are_not_there(tmp_path: Path) -> None:
         register_frames(tmp_path / "nothing", Config(root=tmp_path))
     with pytest.raises(BadInput, match="cannot be opened"):
         FrameStore("gopher://store")
+
+
+@pytest.mark.parametrize("label", ["a.txt", "a.xml", "a.json"])
+def test_labels_in_no_known_layout_are_not_lost(tmp_path: Path, label: str) -> None:
+    """Images with files beside them that may be their labels are not taken alone, unless somebody says so."""
+    config = Config(root=tmp_path / "ws")
+    (tmp_path / "set").mkdir()
+    cv2.imwrite(str(tmp_path / "set/a.jpg"), smooth(1))
+    (tmp_path / "set/notes.txt").write_text("what was photographed")
+    assert arrival(tmp_path / "set", config).kind == "images"
+    (tmp_path / "set" / label).write_text("0 0.5 0.5 0.1 0.1")
+    with pytest.raises(BadInput, match=rf"what may be their labels, such as .*{label}"):
+        arrival(tmp_path / "set", config)
+    assert arrival(tmp_path / "set", config, IngestSettings(format="images")).kind == "images"
