@@ -64,6 +64,7 @@ def _config(config: Config) -> str:
     document = {
         "var": "var",
         "card": str(config.path(config.card)),
+        "sweep": str(config.path(config.sweep)),
         "device": str(config.path(config.device)),
         "sampling": config.sampling.model_dump(mode="json"),
         "drift": config.drift.model_dump(mode="json"),
