@@ -57,7 +57,10 @@ def key_of(candidate: Candidate, decision: GateDecision, dataset_md5: str) -> st
 
 
 def params_of(artifact: Artifact, version: DatasetVersion, card: Card) -> dict[str, str]:
-    """What a file was made of and from: the same names for every file of every candidate."""
+    """What a file was made of and from: the same names for every file of every candidate.
+
+    Its hash is no parameter: it always differs, and MLflow's plots would begin with it.
+    """
     return {
         "architecture": Path(card.architecture).name,
         "card": card.name,
@@ -68,7 +71,6 @@ def params_of(artifact: Artifact, version: DatasetVersion, card: Card) -> dict[s
         "epochs": str(card.epochs),
         "seed": str(card.seed),
         "precision": artifact.precision,
-        "sha256": artifact.sha256,
     }
 
 

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 KEY = "edgeloop.key"
+KIND = "mlflow.experimentKind"  # without it the UI takes an experiment with models and no autolog for one of agents
 REPLACED = "edgeloop.replaced"  # on a champion: the version it took over from
 OPENED = ("reference", "shipped")  # roles of the files that a candidate is opened with again
 NEWEST = "gate/decision.json"  # of a run: what `judge_again` recorded last
@@ -247,6 +248,8 @@ def _run(client: MlflowClient, config: Config, key: str, name: str) -> Run:
     experiment = client.get_experiment_by_name(config.tracking.experiment)
     own = None if config.tracking.uri else config.workspace.tracking_artifacts  # a server has a place of its own
     number = experiment.experiment_id if experiment else client.create_experiment(config.tracking.experiment, own)
+    if KIND not in (experiment.tags if experiment else {}):
+        client.set_experiment_tag(number, KIND, "custom_model_development")
     found = client.search_runs([number], f"tags.`{KEY}` = '{key}'", max_results=1)
     commit = commit_of(config.root)
     tags = {KEY: key, **({"mlflow.source.git.commit": commit} if commit else {})}
@@ -306,7 +309,8 @@ def _log_model(client: MlflowClient, run: Run, file: Logged, title: str, params:
     where, mark = [run.info.experiment_id], {KEY: run.data.tags[KEY], "edgeloop.role": file.role}
     found = client.search_logged_models(where, " AND ".join(f"tags.`{name}` = '{mark[name]}'" for name in mark))
     model = found[0] if found else client.create_logged_model(
-        where[0], title, run.info.run_id, tags=mark, params=params, model_type="detector"
+        where[0], title, run.info.run_id, tags={**mark, "sha256": file.artifact.sha256}, params=params,
+        model_type="detector",
     )  # fmt: skip
     with _packed(file.artifact) as folder:
         client.log_model_artifacts(model.model_id, str(folder))
