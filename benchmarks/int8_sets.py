@@ -1,4 +1,4 @@
-"""The sets that `int8_recipes` measures on: three sides each, and a detector trained on the first of them.
+"""The sets that `int8_recipes` and `sizes` measure on: three sides each, and a detector trained on the first of them.
 
 train: what is trained on and calibrated with. val: what recipes are chosen on. audit: what is scored, seen once.
 """
@@ -6,7 +6,7 @@ train: what is trained on and calibrated with. val: what recipes are chosen on. 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +51,9 @@ class MeasuredSet:
     scoring: AuditFrames
 
 
-def prepare(name: str, source: Path | None, start: Path | None, work: Path) -> MeasuredSet:
+def prepare(
+    name: str, source: Path | None, start: Path | None, work: Path, changes: Mapping[str, object] | None = None
+) -> MeasuredSet:
     """Divide a set, train its card and export it; what an earlier run left in `work` is used again.
 
     Args:
@@ -59,8 +61,9 @@ def prepare(name: str, source: Path | None, start: Path | None, work: Path) -> M
         source: folder of the set; the sample is generated.
         start: checkpoint that the cards of real sets are fine-tuned from; a .pt you trust.
         work: folder for everything that is made.
+        changes: keys of the card that are trained with instead.
     """
-    card = load_card(ROOT / "models/cards" / CARDS[name])
+    card = load_card(ROOT / "models/cards" / CARDS[name]).model_copy(update=dict(changes or {}))
     if name != "sample":
         card = card.model_copy(update={"start": start})
     frames, names = _sample(work) if source is None else _real(source)
