@@ -1,4 +1,4 @@
-"""The sets that `int8_recipes`, `qat` and `pruning` measure on: three sides each, and a detector trained on the first.
+"""The sets that the benchmarks of candidates measure on: three sides each, and a detector trained on the first.
 
 train: what is trained on and calibrated with. val: what recipes are chosen on. test: what is scored, seen once.
 """
@@ -6,7 +6,7 @@ train: what is trained on and calibrated with. val: what recipes are chosen on. 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,7 +54,9 @@ class MeasuredSet:
     scoring: AuditFrames
 
 
-def prepare(name: str, source: Path | None, start: Path | None, work: Path, epochs: int | None = None) -> MeasuredSet:
+def prepare(
+    name: str, source: Path | None, start: Path | None, work: Path, changes: Mapping[str, object] | None = None
+) -> MeasuredSet:
     """Divide a set, train its card and export it; what an earlier run left in `work` is used again.
 
     Args:
@@ -62,10 +64,9 @@ def prepare(name: str, source: Path | None, start: Path | None, work: Path, epoc
         source: folder of the set; the sample is generated.
         start: checkpoint that the cards of real sets are fine-tuned from; a .pt you trust.
         work: folder for everything that is made.
-        epochs: in place of the card's.
+        changes: keys of the card that are trained with instead.
     """
-    card = load_card(ROOT / "models/cards" / CARDS[name])
-    card = card.model_copy(update={"epochs": epochs or card.epochs})
+    card = load_card(ROOT / "models/cards" / CARDS[name]).model_copy(update=dict(changes or {}))
     if name != "sample":
         card = card.model_copy(update={"start": start})
     frames, names = _sample(work) if source is None else _real(source)

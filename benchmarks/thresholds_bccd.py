@@ -68,7 +68,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("var/benchmarks/int8"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    detectors = [prepare("bccd", asked.bccd, asked.start, asked.work, epochs) for epochs in (None, asked.epochs)]
+    detectors = [
+        prepare("bccd", asked.bccd, asked.start, asked.work, changes) for changes in (None, {"epochs": asked.epochs})
+    ]
     rows = [row for of in detectors for file in files_of(of) for row in measure(of, file)]
     shift = shifted(detectors[-1])
     document = {

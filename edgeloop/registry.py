@@ -52,23 +52,18 @@ class ModelVersion(Record):
     metrics: dict[str, float]
 
 
-class MetricRow(Record):
-    """One metric of several versions, in their order; None where a version does not have it."""
-
-    metric: str
-    values: tuple[float | None, ...]
-
-
 def key_of(candidate: Candidate, decision: GateDecision, dataset_md5: str) -> str:
     """What makes a registration the same one: the file, the data and the decision. 32 hexadecimal digits."""
     said = decision.model_copy(update={"report": None, "candidates": None}).to_json()
     return hashlib.sha256(f"{candidate.shipped.sha256}\n{dataset_md5}\n{said}".encode()).hexdigest()[:32]
 
 
-def params_of(candidate: Candidate, version: DatasetVersion, card: Card) -> dict[str, str]:
-    """What the candidate was made of and from."""
-    shipped = candidate.shipped
-    return {**card_params(card, version), "precision": shipped.precision, "sha256": shipped.sha256}
+def params_of(artifact: Artifact, version: DatasetVersion, card: Card) -> dict[str, str]:
+    """What a file was made of and from: the same names for every file of every candidate.
+
+    Its hash is no parameter: it always differs, and MLflow's plots would begin with it.
+    """
+    return {**card_params(card, version), "imgsz": str(artifact.imgsz), "precision": artifact.precision}
 
 
 def card_params(card: Card, version: DatasetVersion) -> dict[str, str]:
@@ -119,6 +114,12 @@ def curve_metrics(curve: Sequence[Epoch]) -> list[tuple[str, float, int]]:
     return found
 
 
+def title_of(artifact: Artifact, card: Card) -> str:
+    """What a run or a logged model is called: card, input side, precision and artifact, so that names sort."""
+    plain = card.name.replace(".", "_")  # a dot is one of the signs that MLflow refuses
+    return f"{plain}-{artifact.imgsz:04}-{artifact.precision}-{artifact.id}"
+
+
 def commit_of(root: Path) -> str | None:
     """The commit that is checked out, with `+` when tracked files differ from it; None outside Git."""
     try:
@@ -134,23 +135,38 @@ def commit_of(root: Path) -> str | None:
 def metrics_of(candidate: Candidate, artifact: Artifact) -> dict[str, float]:
     """What was measured of one file of a candidate, under names that sort: summary, audit sets, devices.
 
-    `audit.NAME/map50.camera.X`, `.pixels.small` and `.share.small` are parts of a set, `/ap50.X` its classes.
-    `map50` and `map50_95` are means over the audit sets; `int8_loss` is the relative loss of mAP50-95 against FP32.
-    AP in 0..1, latency in milliseconds, size in MB.
+    The summary has the same names for every precision of every candidate: accuracy is the mean over the audit sets,
+    `loss_vs_fp32` the mean relative loss of mAP50-95 (0 for FP32 itself), latency and memory are of the fastest runtime
+    on the device that was measured first. `audit.NAME/map50.camera.X`, `.pixels.small` and `.share.small` are parts of
+    a set, `/ap50.X` its classes. AP in 0..1, latency in milliseconds, memory and size in MB.
     """
     mine = [one for one in candidate.evaluations if one.artifact_id == artifact.id]
     runs = [one for one in candidate.benchmarks if one.artifact_id == artifact.id and one.batch == 1]
-    losses = _losses(candidate) if artifact.precision == "int8" else {}
-    found = {"map50": _mean([one.map50 for one in mine]), "map50_95": _mean([one.map50_95 for one in mine])}
-    found["int8_loss"] = _mean(list(losses.values()))
+    losses = _losses(candidate, artifact)
+    found = {**_summary(mine, runs), "loss_vs_fp32": _mean(list(losses.values()))}
     for report in mine:
         found.update(_accuracy(report))
     for audit, loss in losses.items():
-        found[f"{_section('audit', audit)}/int8_loss"] = loss
+        found[f"{_section('audit', audit)}/loss_vs_fp32"] = loss
     for run in runs:
         found.update(_device(run))
-        found["size_mb"] = run.size_mb
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _summary(reports: Sequence[EvaluationReport], runs: Sequence[BenchmarkReport]) -> dict[str, float | None]:
+    on_first = [one for one in runs if one.device == runs[0].device]
+    fastest = min(on_first, key=lambda one: one.total.p50, default=None)
+    device = {} if fastest is None else {
+        "p50_ms": fastest.total.p50, "p99_ms": fastest.total.p99, "memory_mb": fastest.memory_mb,
+        "size_mb": fastest.size_mb,
+    }  # fmt: skip
+    return {
+        "map50": _mean([one.map50 for one in reports]),
+        "map50_95": _mean([one.map50_95 for one in reports]),
+        "false_per_1000": _mean([one.false_positives_per_1000_frames for one in reports]),
+        "missed_per_1000": _mean([one.missed_per_1000_frames for one in reports]),
+        **device,
+    }
 
 
 def _accuracy(report: EvaluationReport) -> dict[str, float | None]:
@@ -181,13 +197,13 @@ def _device(run: BenchmarkReport) -> dict[str, float]:
     }
 
 
-def _losses(candidate: Candidate) -> dict[str, float]:
-    """Relative loss of mAP50-95 of the shipped file against its FP32 twin, by audit set; sets at 0 say nothing."""
+def _losses(candidate: Candidate, artifact: Artifact) -> dict[str, float]:
+    """Relative loss of mAP50-95 of a file against FP32, by audit set; sets at 0 say nothing."""
     whole = {one.audit: one.map50_95 for one in candidate.evaluations if one.artifact_id == candidate.reference.id}
     return {
         one.audit: 1 - one.map50_95 / whole[one.audit]
         for one in candidate.evaluations
-        if one.artifact_id == candidate.shipped.id and whole.get(one.audit, 0) > 0
+        if one.artifact_id == artifact.id and whole.get(one.audit, 0) > 0
     }
 
 
@@ -204,12 +220,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w.\- ]", "_", name)
 
 
-def compare(versions: Sequence[ModelVersion]) -> tuple[MetricRow, ...]:
-    """The metrics of versions side by side, sorted by name."""
-    names = sorted({name for version in versions for name in version.metrics})
-    return tuple(
-        MetricRow(metric=name, values=tuple(version.metrics.get(name) for version in versions)) for name in names
-    )
+def is_part(metric: str) -> bool:
+    """Whether a metric is of one class, camera or size alone."""
+    return re.search(r"/m?ap50\.", metric) is not None
 
 
 def check_promotion(version: ModelVersion, decision: GateDecision, champion: ModelVersion | None) -> None:
@@ -238,7 +251,7 @@ def tags_of(candidate: Candidate, decision: GateDecision, version: DatasetVersio
     """What the list of versions shows of one without opening it."""
     shipped = candidate.shipped
     found = metrics_of(candidate, shipped).items()
-    numbers = {name: f"{value:.4g}" for name, value in found if not re.search(r"/m?ap50\.", name)}  # no parts
+    numbers = {name: f"{value:.4g}" for name, value in found if not is_part(name)}
     return {
         **numbers, "gate": "passed" if decision.passed else "refused", "artifact_id": shipped.id,
         "precision": shipped.precision, "dataset_md5": version.md5,
@@ -248,21 +261,21 @@ def tags_of(candidate: Candidate, decision: GateDecision, version: DatasetVersio
 def open_candidate(folder: Path) -> Candidate:
     """The candidate of a downloaded run: `candidate.json`, `shipped/`, `reference/`, `checkpoint/`, wherever they lie.
 
-    Its evaluations name files of the machine that measured them, so they are left out.
+    Its evaluations and the precisions that it does not ship name files of the machine that measured them, so they are
+    left out. Where FP32 ships there is no `reference/`.
 
     Raises:
         BadInput: a file is missing or is not the one that was registered.
     """
     recorded = Candidate.load(folder / "candidate.json")
-    shipped, reference = (
-        load_artifact(folder / role / artifact.path.name)
-        for role, artifact in (("shipped", recorded.shipped), ("reference", recorded.reference))
-    )
+    shipped = load_artifact(folder / "shipped" / recorded.shipped.path.name)
+    alone = recorded.reference.id == recorded.shipped.id
+    reference = shipped if alone else load_artifact(folder / "reference" / recorded.reference.path.name)
     tuned = recorded.thresholds and recorded.thresholds.model_copy(update={"tuned": shipped})
     checkpoint = folder / "checkpoint" / recorded.checkpoint.name
     return recorded.model_copy(
         update={
-            "shipped": shipped, "reference": reference, "checkpoint": checkpoint, "evaluations": (),
+            "shipped": shipped, "reference": reference, "checkpoint": checkpoint, "evaluations": (), "others": (),
             "thresholds": tuned,
         }
     )  # fmt: skip

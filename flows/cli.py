@@ -13,10 +13,8 @@ from edgeloop.output import say, show
 app = typer.Typer()
 labels = typer.Typer(no_args_is_help=True, help="Fill the labelling queue and bring answers back.")
 dataset = typer.Typer(no_args_is_help=True, help="Look at data set versions and lay old ones out.")
-models = typer.Typer(no_args_is_help=True, help="Look at the registry; promote and roll back.")
 app.add_typer(labels, name="labels")
 app.add_typer(dataset, name="dataset")
-app.add_typer(models, name="models")
 
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", help="A config.yaml; the one here or in the nearest parent when left out.")
@@ -264,28 +262,6 @@ def retrain(
     show(result, [gate_table(result.decision)] if result.decision else [], as_json=as_json)
     if result.outcome == "refused":
         raise typer.Exit(3)
-
-
-@models.command("list")
-def models_list(config_path: ConfigPath = None, as_json: Json = False) -> None:
-    """Every registered version, newest first, with its aliases."""
-    from edgeloop.config import load_config
-    from edgeloop.tables import registry_table
-    from tasks.register import list_versions
-
-    versions = list_versions(load_config(config_path))
-    show(list(versions), [registry_table(versions)], as_json=as_json)
-
-
-@models.command("rollback")
-def models_rollback(config_path: ConfigPath = None, as_json: Json = False) -> None:
-    """Make the previous champion the champion again."""
-    from edgeloop.config import load_config
-    from edgeloop.tables import registry_table
-    from tasks.register import rollback
-
-    version = rollback(load_config(config_path))
-    show(version, [registry_table([version])], as_json=as_json)
 
 
 @app.command("sample-data")

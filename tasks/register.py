@@ -1,7 +1,7 @@
 """The MLflow door: a candidate with all that was measured of it becomes a version; aliases say which is deployed.
 
     run            one a registration: what was trained on what, the decision, the reports, `data.dvc`, the checkpoint
-    logged models  the shipped file and its FP32 twin, each with its own metrics, so that the UI compares them
+    logged models  every precision with the same metrics and parameters, so that the UI compares them side by side
     versions       point at the shipped file; aliases: challenger, champion, previous
     sweeps         a run with one nested run a candidate: its card, its curve, how it ended; nothing is registered
 
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from edgeloop.artifact import Artifact, Precision
 from edgeloop.card import Card
@@ -44,6 +44,7 @@ from edgeloop.registry import (
     sweep_key,
     sweep_params,
     tags_of,
+    title_of,
 )
 from edgeloop.sweep_trials import SweepResult, Trial
 from models.checkpoint import RECORD
@@ -57,8 +58,10 @@ if TYPE_CHECKING:
 KEY = "edgeloop.key"
 STATE = "edgeloop.state"  # of a candidate in a sweep: waiting, finished, eliminated or failed
 PARENT = "mlflow.parentRunId"
+KIND = "mlflow.experimentKind"  # without it the UI takes an experiment with models and no autolog for one of agents
 REPLACED = "edgeloop.replaced"  # on a champion: the version it took over from
-ROLES = ("reference", "shipped")  # the shipped file last: where both have a metric, its value is the run's
+OPENED = ("reference", "shipped")  # roles of the files that a candidate is opened with again
+NEWEST = "gate/decision.json"  # of a run: what `judge_again` recorded last
 HEALTH_SECONDS = 10.0
 
 
@@ -75,11 +78,15 @@ def register(
     """
     key, name = key_of(candidate, decision, version.md5), config.tracking.model
     with _tracking(config) as client:
-        run = _run(client, config, key, card.name)
-        _log_params(client, run, params_of(candidate, version, card))
+        run = _run(client, config, key, title_of(candidate.shipped, card))
+        _log_params(client, run, params_of(candidate.shipped, version, card))
         _log_records(client, run, {"candidate": candidate, "decision": decision, "card": card, "data": version})
         _log_files(client, run, candidate, decision, version)
-        model = [_log_model(client, run, candidate, role) for role in ROLES][-1]
+        files = [Logged(candidate, artifact, moment) for moment, artifact in enumerate(candidate.files)]
+        model = [
+            _log_model(client, run, one, title_of(one.artifact, card), params_of(one.artifact, version, card))
+            for one in files
+        ][-1]
         number = _version(client, run, model, name, {KEY: key, **tags_of(candidate, decision, version)})
         if decision.passed and "champion" not in _read(client, name, number).aliases:
             client.set_registered_model_alias(name, "challenger", str(number))
@@ -132,6 +139,38 @@ def promote(version: ModelVersion, decision: GateDecision, config: Config) -> Mo
         return _read(client, name, version.version)
 
 
+def decision_about(version: ModelVersion, config: Config) -> GateDecision:
+    """What the gate said of a version last.
+
+    Raises:
+        BadInput: its run holds no decision.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    with _tracking(config) as client, tempfile.TemporaryDirectory() as folder:
+        there = {file.path for place in ("", "gate") for file in client.list_artifacts(version.run_id, place)}
+        name = next((one for one in (NEWEST, "decision.json") if one in there), None)
+        if name is None:
+            raise BadInput(f"version {version.version} has no gate decision; run `edgeloop gate {version.version}`.")
+        return GateDecision.load(Path(download_artifacts(run_id=version.run_id, artifact_path=name, dst_path=folder)))
+
+
+@stage(cache=False)
+def judge_again(version: ModelVersion, decision: GateDecision, config: Config) -> ModelVersion:
+    """Record a newer decision about a version, with its reports; `challenger` follows it. Twice changes nothing."""
+    name, number = version.name, str(version.version)
+    with _tracking(config) as client:
+        _log_reports(client, version.run_id, decision)
+        client.log_text(version.run_id, decision.to_json(), NEWEST)
+        client.set_model_version_tag(name, number, "gate", "passed" if decision.passed else "refused")
+        aliases = _read(client, name, version.version).aliases
+        if decision.passed and "champion" not in aliases:
+            client.set_registered_model_alias(name, "challenger", number)
+        if not decision.passed and "challenger" in aliases:
+            client.delete_registered_model_alias(name, "challenger")
+        return _read(client, name, version.version)
+
+
 def rollback(config: Config) -> ModelVersion:
     """Make the previous champion the champion again, and the one before that the previous.
 
@@ -178,11 +217,24 @@ def champion_candidate(config: Config) -> Candidate | None:
     """
     with _tracking(config) as client:
         found = _aliased(client, config.tracking.model, "champion")
-        if found is None:
-            return None
-        folder = config.workspace.artifacts / "registry" / found.run_id
-        if not folder.is_dir():
-            _download(client, found, folder)
+        return None if found is None else _open(client, found, config)
+
+
+@stage(cache=False)
+def candidate_of(version: ModelVersion, config: Config) -> Candidate:
+    """A registered version with its FP32 twin and its checkpoint, as `champion_candidate`.
+
+    Raises:
+        BadInput: a file in the registry is not the one that was registered.
+    """
+    with _tracking(config) as client:
+        return _open(client, version, config)
+
+
+def _open(client: MlflowClient, version: ModelVersion, config: Config) -> Candidate:
+    folder = config.workspace.artifacts / "registry" / version.run_id
+    if not folder.is_dir():
+        _download(client, version, folder)
     return open_candidate(folder)
 
 
@@ -228,6 +280,8 @@ def _run(client: MlflowClient, config: Config, key: str, name: str, marks: Mappi
     experiment = client.get_experiment_by_name(config.tracking.experiment)
     own = None if config.tracking.uri else config.workspace.tracking_artifacts  # a server has a place of its own
     number = experiment.experiment_id if experiment else client.create_experiment(config.tracking.experiment, own)
+    if KIND not in (experiment.tags if experiment else {}):
+        client.set_experiment_tag(number, KIND, "custom_model_development")
     found = client.search_runs([number], f"tags.`{KEY}` = '{key}'", max_results=1)
     commit = commit_of(config.root)
     tags = {KEY: key, **(marks or {}), **({"mlflow.source.git.commit": commit} if commit else {})}
@@ -284,27 +338,44 @@ def _log_files(
     _log_data(client, run, version)
     for file in (candidate.checkpoint, candidate.checkpoint.with_name(RECORD)):
         client.log_artifact(run.info.run_id, str(file), "checkpoint")
-    if decision.report is not None:
-        client.log_artifact(run.info.run_id, str(decision.report), "reports")
+    _log_reports(client, run.info.run_id, decision)
 
 
-def _log_model(client: MlflowClient, run: Run, candidate: Candidate, role: str) -> str:
-    """Log one of the two files with its metrics; returns the id of the logged model."""
+def _log_reports(client: MlflowClient, run_id: str, decision: GateDecision) -> None:
+    for page in filter(None, (decision.report, decision.candidates)):
+        client.log_artifact(run_id, str(page), "reports")
+
+
+class Logged(NamedTuple):
+    """One file of a candidate; the one with the last moment, the shipped one, gives the run its metrics."""
+
+    candidate: Candidate
+    artifact: Artifact
+    moment: int
+
+    @property
+    def role(self) -> str:
+        """shipped, reference, or which other precision it is."""
+        roles = {self.candidate.reference.id: "reference", self.candidate.shipped.id: "shipped"}
+        return roles.get(self.artifact.id, f"other-{self.artifact.id}")
+
+
+def _log_model(client: MlflowClient, run: Run, file: Logged, title: str, params: dict[str, str]) -> str:
+    """Log a file with its metrics; returns the id of the logged model."""
     from mlflow.entities import Metric
 
-    artifact: Artifact = getattr(candidate, role)
-    where, mark = [run.info.experiment_id], {KEY: run.data.tags[KEY], "edgeloop.role": role}
+    where, mark = [run.info.experiment_id], {KEY: run.data.tags[KEY], "edgeloop.role": file.role}
     found = client.search_logged_models(where, " AND ".join(f"tags.`{name}` = '{mark[name]}'" for name in mark))
     model = found[0] if found else client.create_logged_model(
-        where[0], f"{artifact.precision}-{artifact.id}", run.info.run_id, tags=mark,
-        params={"precision": artifact.precision, "sha256": artifact.sha256}, model_type="detector",
+        where[0], title, run.info.run_id, tags={**mark, "sha256": file.artifact.sha256}, params=params,
+        model_type="detector",
     )  # fmt: skip
-    with _packed(artifact) as folder:
+    with _packed(file.artifact) as folder:
         client.log_model_artifacts(model.model_id, str(folder))
-    moment = run.info.start_time + ROLES.index(role)  # a fixed time: logged again, it is the same point
+    moment = run.info.start_time + file.moment  # a fixed time: logged again, it is the same point
     points = [
         Metric(name, value, moment, 0, model_id=model.model_id, run_id=run.info.run_id)
-        for name, value in metrics_of(candidate, artifact).items()
+        for name, value in metrics_of(file.candidate, file.artifact).items()
     ]
     client.log_batch(run.info.run_id, metrics=points)
     client.finalize_logged_model(model.model_id, "READY")
@@ -377,5 +448,6 @@ def _download(client: MlflowClient, version: ModelVersion, folder: Path) -> None
     with atomic_directory(folder) as temporary:
         download_artifacts(run_id=version.run_id, artifact_path="", dst_path=str(temporary))
         for model in models:
-            role = temporary / model.tags["edgeloop.role"]
-            download_artifacts(artifact_uri=f"models:/{model.model_id}", dst_path=str(role))
+            role = model.tags["edgeloop.role"]
+            if role in OPENED:
+                download_artifacts(artifact_uri=f"models:/{model.model_id}", dst_path=str(temporary / role))

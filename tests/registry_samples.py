@@ -74,6 +74,19 @@ def make_candidate(folder: Path, word: str, quality: float = 0.8) -> Candidate:
     )
 
 
+def with_half(candidate: Candidate, folder: Path, loss: float = 0.01) -> Candidate:
+    """The candidate with an FP16 file as well, which loses `loss` against FP32."""
+    half = make_artifact(folder, candidate.shipped.path.stem + "-half", "fp16")
+    value = candidate.evaluations[-1].map50 * (1 - loss)
+    return candidate.model_copy(
+        update={
+            "others": (half,),
+            "evaluations": (*candidate.evaluations, *(make_report(half, name, value) for name in ("clean", "drifted"))),
+            "benchmarks": (*candidate.benchmarks, make_benchmark(half, 15.0)),
+        }
+    )
+
+
 def make_decision(candidate: Candidate, over: Candidate | None = None, passed: bool = True) -> GateDecision:
     row = GateRow(check="map50 on clean", value="0.80", limit="0.50", passed=passed, reason="measured on 20 frames.")
     return GateDecision(

@@ -70,7 +70,7 @@ def test_stages_never_import_each_other(root: Path) -> None:
 def test_flows_are_order_only(root: Path) -> None:
     """A flow is at most 40 lines, without arithmetic and without try/except: logic belongs to edgeloop or a task."""
     for path in (root / "flows").glob("*.py"):
-        if path.stem in {"__init__", "cli", "cli_stages"}:
+        if path.stem in {"__init__", "cli", "cli_models", "cli_stages"}:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):

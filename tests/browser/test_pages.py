@@ -68,11 +68,12 @@ def reports(workspace: Path) -> dict[str, Path]:
     return {
         "demo": workspace / "var" / "reports" / "demo.html",
         "gate": Path(result["second"]["decision"]["report"]),
+        "candidates": Path(result["second"]["decision"]["candidates"]),
         "drift": Path(result["alarm"]["html"]),
     }
 
 
-@pytest.mark.parametrize("name", ["demo", "gate"])
+@pytest.mark.parametrize("name", ["demo", "gate", "candidates"])
 @pytest.mark.parametrize("width", [1280, 420])
 def test_our_pages_are_whole_on_a_screen_and_on_a_phone(
     chromium: Browser, undisturbed: Path, name: str, width: int

@@ -13,7 +13,17 @@ from edgeloop.artifact import Artifact
 from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import Refused
 from edgeloop.measures import Candidate, ClassScore, EvaluationReport, GateDecision, Interval, Part
-from edgeloop.registry import MetricRow, ModelVersion, check_promotion, commit_of, compare, key_of, metrics_of, tags_of
+from edgeloop.registry import (
+    ModelVersion,
+    check_promotion,
+    commit_of,
+    key_of,
+    metrics_of,
+    params_of,
+    tags_of,
+    title_of,
+)
+from tests.registry_samples import CARD, make_benchmark
 
 
 def make_artifact(digit: str, precision: Any) -> Artifact:
@@ -56,7 +66,7 @@ class TestKey:
     def test_report_file_is_no_part_of_it(self) -> None:
         """The same answer written to another file is the same decision."""
         said = make_decision()
-        moved = said.model_copy(update={"report": Path("/elsewhere.html")})
+        moved = said.model_copy(update={"report": Path("/elsewhere.html"), "candidates": Path("/beside.html")})
         assert key_of(make_candidate(), said, "d") == key_of(make_candidate(), moved, "d")
 
     def test_file_data_and_decision_are(self) -> None:
@@ -70,12 +80,12 @@ class TestKey:
 
 class TestMetrics:
     def test_loss_is_relative_to_the_twin_on_the_same_set(self) -> None:
-        """INT8's loss is measured set by set against the FP32 file, and averaged."""
+        """A precision's loss is measured set by set against the FP32 file, and averaged; FP32 loses nothing."""
         reports = [make_report(INT8, "a", 0.4), make_report(FP32, "a", 0.5), make_report(INT8, "b", 0.9)]
         found = metrics_of(make_candidate(*reports, make_report(FP32, "b", 0.9)), INT8)
-        assert found["audit.a/int8_loss"] == pytest.approx(0.2)
-        assert found["int8_loss"] == pytest.approx(0.1)
-        assert "int8_loss" not in metrics_of(make_candidate(*reports), FP32)
+        assert found["audit.a/loss_vs_fp32"] == pytest.approx(0.2)
+        assert found["loss_vs_fp32"] == pytest.approx(0.1)
+        assert metrics_of(make_candidate(*reports), FP32)["loss_vs_fp32"] == 0.0
 
     def test_parts_of_a_set_sort_beside_it(self) -> None:
         """Cameras and sizes are named after what they are of; absent is what was not measured; tags list no parts."""
@@ -112,11 +122,32 @@ class TestMetrics:
         found = metrics_of(make_candidate(make_report(INT8, "line 1/räume", 0.4)), INT8)
         assert found["audit.line 1_räume/ap50.scratch _ long"] == 0.4
 
+    def test_every_precision_has_the_same_names(self) -> None:
+        """What a parallel-coordinates plot needs: FP32 and INT8 differ in values and in no name."""
+        candidate = make_candidate(make_report(INT8, "a", 0.4), make_report(FP32, "a", 0.5)).model_copy(
+            update={"benchmarks": tuple(make_benchmark(one, 4.0) for one in (INT8, FP32))}
+        )
+        whole, small = metrics_of(candidate, FP32), metrics_of(candidate, INT8)
+        assert set(whole) == set(small)
+        assert {"map50", "map50_95", "loss_vs_fp32", "p50_ms", "p99_ms", "memory_mb", "size_mb"} <= set(whole)
+        data = DatasetVersion(root=Path("/d"), md5="0" * 32, names=("a",), frames={}, boxes={})
+        assert set(params_of(INT8, data, CARD)) == set(params_of(FP32, data, CARD))
 
-def test_compare_keeps_the_order_and_the_gaps() -> None:
-    """Every metric of any version is a row; a version without it has None there."""
-    rows = compare([make_version(2, map50=0.5), make_version(1, map50=0.4, size_mb=3.0)])
-    assert rows == (MetricRow(metric="map50", values=(0.5, 0.4)), MetricRow(metric="size_mb", values=(None, 3.0)))
+    def test_summary_is_of_the_fastest_runtime(self) -> None:
+        """A device with `auto` runs that one; the others are under their own names."""
+        slow = make_benchmark(INT8, 9.0).model_copy(update={"runtime": "openvino"})
+        found = metrics_of(make_candidate().model_copy(update={"benchmarks": (slow, make_benchmark(INT8, 4.0))}), INT8)
+        assert (found["p50_ms"], found["p99_ms"]) == (2.0, 4.0)
+        assert found["device.cpu.openvino/p99_ms"] == 9.0
+
+
+def test_titles_sort_by_card_then_size_then_precision() -> None:
+    """Without a sign that MLflow refuses in a name."""
+    small, large = (INT8.model_copy(update={"imgsz": side}) for side in (96, 320))
+    card = CARD.model_copy(update={"name": "line.1"})
+    titles = [title_of(one, card) for one in (large, small, FP32)]
+    assert sorted(titles) == [titles[2], titles[1], titles[0]]
+    assert not set("".join(titles)) & set("/:.%\"'")
 
 
 class TestPromotion:

@@ -15,10 +15,11 @@ from edgeloop.card import load_profile
 from edgeloop.config import load_config
 from edgeloop.dataset import load_labels
 from edgeloop.frames import LabelledFrame
+from edgeloop.measures import GateDecision
 from edgeloop.regions import to_percent
 from tasks.infer import infer
 from tasks.label_studio import KEY
-from tasks.register import champion
+from tasks.register import champion, decision_about, list_versions
 from tests.demo_runs import killed_in, settings
 from tests.integration.label_studio_server import EMAIL, LabelStudioServer, label_studio
 
@@ -148,3 +149,21 @@ def test_killed_in_every_stage_it_ends_the_same(root: Path, undisturbed: Path, t
         left.remove(stage)
     assert not left
     assert essence(workspace) == essence(undisturbed)
+
+
+def test_a_registered_version_is_judged_again(undisturbed: Path) -> None:
+    """`edgeloop gate` measures version 1 against the champion, or says that it is the champion; then it is recorded."""
+    config = undisturbed / "config.yaml"
+    champions = [one for one in list_versions(load_config(config)) if "champion" in one.aliases]
+    others = [one for one in list_versions(load_config(config)) if "champion" not in one.aliases]
+    command = [sys.executable, "-m", "edgeloop", "gate", "--json", "--config", str(config)]
+    said = subprocess.run([*command, str(others[0].version)], capture_output=True, text=True, check=False)
+    decision = GateDecision.model_validate_json(said.stdout)
+    assert said.returncode == (0 if decision.passed else 3), said.stderr
+    assert (decision.artifact_id, decision.champion_id) == (others[0].artifact_id, champions[0].artifact_id)
+    assert decision.candidates is not None
+    assert decision.candidates.is_file()
+    assert decision_about(others[0], load_config(config)) == decision
+    itself = subprocess.run([*command, "champion"], capture_output=True, text=True, check=False)
+    assert (itself.returncode, itself.stdout) == (2, "")
+    assert "is the champion" in itself.stderr

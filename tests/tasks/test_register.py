@@ -16,8 +16,19 @@ from edgeloop.errors import BadInput, Refused
 from edgeloop.files import sha256
 from edgeloop.measures import Candidate, GateDecision
 from models.checkpoint import RECORD, Checkpoint
-from tasks.register import champion, champion_candidate, list_versions, promote, register, rollback, track_sweep
-from tests.registry_samples import CARD, make_candidate, make_decision, make_sweep, make_version
+from tasks.register import (
+    candidate_of,
+    champion,
+    champion_candidate,
+    decision_about,
+    judge_again,
+    list_versions,
+    promote,
+    register,
+    rollback,
+    track_sweep,
+)
+from tests.registry_samples import CARD, make_candidate, make_decision, make_sweep, make_version, with_half
 
 pytestmark = pytest.mark.integration
 
@@ -70,11 +81,13 @@ class TestRegister:
         assert (made.version, made.gate, made.aliases) == (1, "passed", ("challenger",))
         assert (made.artifact_id, made.precision) == (candidate.shipped.id, "int8")
         assert made.metrics == pytest.approx({
-            "map50": 0.8, "map50_95": 0.4, "int8_loss": 0.1, "size_mb": 1.5,
+            "map50": 0.8, "map50_95": 0.4, "loss_vs_fp32": 0.1, "false_per_1000": 1.0, "missed_per_1000": 2.0,
+            "p50_ms": 4.0, "p99_ms": 8.0, "memory_mb": 100.0, "size_mb": 1.5,
             "audit.clean/map50": 0.8, "audit.clean/map50_95": 0.4, "audit.clean/ap50.scratch": 0.8,
-            "audit.clean/int8_loss": 0.1, "audit.clean/false_per_1000": 1.0, "audit.clean/missed_per_1000": 2.0,
+            "audit.clean/loss_vs_fp32": 0.1, "audit.clean/false_per_1000": 1.0, "audit.clean/missed_per_1000": 2.0,
             "audit.drifted/map50": 0.8, "audit.drifted/map50_95": 0.4, "audit.drifted/ap50.scratch": 0.8,
-            "audit.drifted/int8_loss": 0.1, "audit.drifted/false_per_1000": 1.0, "audit.drifted/missed_per_1000": 2.0,
+            "audit.drifted/loss_vs_fp32": 0.1, "audit.drifted/false_per_1000": 1.0,
+            "audit.drifted/missed_per_1000": 2.0,
             "device.cpu.onnxruntime/p50_ms": 4.0, "device.cpu.onnxruntime/p99_ms": 8.0,
             "device.cpu.onnxruntime/memory_mb": 100.0,
         })  # fmt: skip
@@ -132,6 +145,55 @@ class TestRegister:
         fetched = champion.fn(config)
         assert fetched is not None
         assert fetched.path.read_bytes() == candidate.shipped.path.read_bytes()
+
+    def test_every_precision_is_a_model_that_compares(
+        self, config: Config, version: DatasetVersion, tmp_path: Path
+    ) -> None:
+        """Two candidates of three precisions: six logged models with equal names of metrics."""
+        for word in ("one", "two"):
+            candidate = with_half(make_candidate(tmp_path / word, word), tmp_path / word)
+            register.fn(candidate, make_decision(candidate), version, CARD, config)
+        client = client_of(config)
+        models = client.search_logged_models(["1"], order_by=[{"field_name": "name", "ascending": True}])
+        assert [model.params["precision"] for model in models] == ["fp16", "fp16", "fp32", "fp32", "int8", "int8"]
+        assert len({frozenset(metric.key for metric in model.metrics) for model in models}) == 1
+        assert len({frozenset(model.params) for model in models}) == 1
+        assert {(model.params["imgsz"], model.params["architecture"]) for model in models} == {("32", "yolov8n.yaml")}
+        better = client.search_logged_models(["1"], "metrics.`loss_vs_fp32` < 0.05 AND params.`precision` != 'fp32'")
+        assert {model.params["precision"] for model in better} == {"fp16"}
+        runs = client.search_runs(["1"])
+        assert len({frozenset(run.data.metrics) for run in runs}) == 1
+        assert {run.info.run_name for run in runs} <= {model.name for model in models}
+
+    def test_fp32_alone_is_one_model_and_comes_back(
+        self, config: Config, version: DatasetVersion, tmp_path: Path
+    ) -> None:
+        """Where FP32 ships, the file is logged once, INT8 beside it, and the candidate opens again on an empty disk."""
+        made = make_candidate(tmp_path / "one", "one")
+        candidate = made.model_copy(update={"shipped": made.reference, "others": (made.shipped,)})
+        known = register.fn(candidate, make_decision(candidate), version, CARD, config)
+        assert len(client_of(config).search_logged_models(["1"])) == 2
+        back = candidate_of.fn(known, config)
+        assert (back.shipped.id, back.reference.id, back.others) == (made.reference.id, made.reference.id, ())
+
+
+class TestDecisions:
+    def test_the_newest_counts(self, add: Any, config: Config) -> None:
+        """A version that was refused and judged again may be promoted, and the other way round."""
+        candidate, refused, made = add("one", passed=False)
+        assert decision_about(made, config) == refused
+        again = judge_again.fn(made, make_decision(candidate), config)
+        assert (again.gate, again.aliases) == ("passed", ("challenger",))
+        assert judge_again.fn(made, make_decision(candidate), config) == again
+        assert promote.fn(again, decision_about(again, config), config).aliases == ("champion",)
+
+    def test_a_challenger_that_fails_is_none_any_more(self, add: Any, config: Config) -> None:
+        """Today's audit sets count, not those of last month."""
+        candidate, _, made = add("one")
+        assert made.aliases == ("challenger",)
+        assert judge_again.fn(made, make_decision(candidate, passed=False), config).aliases == ()
+        with pytest.raises(Refused):
+            promote.fn(made, decision_about(made, config), config)
 
 
 class Killed(BaseException):
