@@ -171,10 +171,10 @@ def report(document: Row) -> str:
     about = (
         f"`python -m benchmarks.qat --sets {','.join(one['set'] for one in document['sets'])}`; {document['machine']}, "
         f"{', '.join(document['instructions'])}. Trained on: {document['epochs']} more epochs at learning rate "
-        f"{document['learning_rate']:g}; QAT: the same with INT8 simulated. Loss: relative mAP50-95 on the same frames, "
-        f"against the first row and against the float detector that was trained as long, each with the 95 % interval of "
-        f"a paired bootstrap; below zero is a gain. CPU s: processor time of the further "
-        f"training, all threads together. p50: model alone, {document['runtime']}, one thread, all files taking turns."
+        f"{document['learning_rate']:g}; QAT: the same with INT8 simulated. Loss: relative mAP50-95 on the same "
+        f"frames, against the first row and against the float detector that was trained as long, each with the 95 % "
+        f"interval of a paired bootstrap; below zero is a gain. CPU s: processor time of the further training, all "
+        f"threads together. p50: model alone, {document['runtime']}, one thread, all files taking turns."
     )
     return "\n".join(["# Quantization-aware training", "", about, "", *map(_table, document["sets"])])
 
