@@ -38,7 +38,7 @@ def settings(card: Card, tuning: Tuning | None) -> dict[str, Any]:
     """Ultralytics' training arguments that differ from those of a first training."""
     if tuning is None:
         return {}
-    # A step each batch, where Ultralytics would gather 64 images first, and no warm-up: it would be most of the few epochs.
+    # A step each batch, where Ultralytics would gather 64 images first; a warm-up would be most of the few epochs.
     changed: dict[str, Any] = {"lr0": tuning.learning_rate, "nbs": card.batch, "warmup_epochs": 0.0}
     if tuning.ranges:
         changed["amp"] = False  # rounding is simulated in float32
