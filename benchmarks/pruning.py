@@ -36,9 +36,9 @@ from models.quantize import quantize
 from models.tuning import Tuning
 from models.ultralytics_door import export_onnx, open_checkpoint, train
 
-PRUNINGS = (PruneCard(ratio=0.3, round_to=4), PruneCard(ratio=0.5, round_to=4))
-SCALES = {"width 0.14": 0.14, "width 0.1": 0.1}  # of edgeloop-n.yaml, which has 0.1875
-FURTHER, LEARNING_RATE = 8, 0.001  # epochs after pruning
+PRUNINGS = (PruneCard(ratio=0.15, round_to=4), PruneCard(ratio=0.3, round_to=4))
+SCALES = {"width 0.125": 0.125}  # of edgeloop-n.yaml, which has 0.1875
+FURTHER, LEARNING_RATE = 6, 0.001  # epochs after pruning
 RUNTIME: RuntimeName = "openvino"
 Row = dict[str, Any]
 

@@ -38,11 +38,10 @@ def settings(card: Card, tuning: Tuning | None) -> dict[str, Any]:
     """Ultralytics' training arguments that differ from those of a first training."""
     if tuning is None:
         return {}
-    changed: dict[str, Any] = {"lr0": tuning.learning_rate}
+    # A step each batch, where Ultralytics would gather 64 images first; a warm-up would be most of the few epochs.
+    changed: dict[str, Any] = {"lr0": tuning.learning_rate, "nbs": card.batch, "warmup_epochs": 0.0}
     if tuning.ranges:
-        # Rounding is simulated in float32. The few epochs take a step each batch, without gathering 64 images first and
-        # without a warm-up, which would be most of them.
-        changed |= {"amp": False, "nbs": card.batch, "warmup_epochs": 0.0}
+        changed["amp"] = False  # rounding is simulated in float32
     return changed
 
 

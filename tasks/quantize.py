@@ -86,7 +86,7 @@ class Training:
         begun = graphs(fp32, int8)
         out = int8.path.with_name(int8.path.name.replace("-int8.onnx", "-qat-int8.onnx"))
         weights = fused_weights(self.checkpoint.path, self.card)
-        trained = self._train(module_ranges(begun[1], begun[0], weights), asked, int8.id)
+        trained = self._train(module_ranges(begun[1], begun[0], weights), asked, out.name.removesuffix("-int8.onnx"))
         export = export_onnx(
             trained,
             self.card,
@@ -101,12 +101,11 @@ class Training:
         judged.save(report_path(found.path))
         return found, judged
 
-    def _train(self, ranges: dict[str, float], asked: QatCard, begun: str) -> Checkpoint:
-        folder = self.config.workspace.artifacts / "checkpoints"
+    def _train(self, ranges: dict[str, float], asked: QatCard, name: str) -> Checkpoint:
         job = TrainingJob(
             data_yaml=self.version.data_yaml,
             card=self.card,
-            out=folder / f"{self.card.name}-{self.checkpoint.sha256[:12]}-{begun}-qat",
+            out=self.config.workspace.artifacts / "checkpoints" / name,
             start=self.checkpoint.path,
             epochs=asked.epochs,
             dataset_md5=self.version.md5,
