@@ -73,11 +73,11 @@ def main() -> None:
 
 def export(of: MeasuredSet, side: int, work: Path) -> dict[Precision, Artifact]:
     """The weights at one input size, with an open batch, and INT8 made from that file."""
-    card = of.card.model_copy(update={"imgsz": side, "open_batch": True})
+    card = of.card.model_copy(update={"imgsz": side})
     folder = work / f"{of.checkpoint.sha256[:12]}-{side}"
     whole, small = folder / "fp32.onnx", folder / "int8.onnx"
     if not sidecar_of(whole).is_file():
-        export_onnx(of.checkpoint, card, of.checkpoint.names, whole)
+        export_onnx(of.checkpoint, card, of.checkpoint.names, whole, dynamic=True)
     if not sidecar_of(small).is_file():
         images = choose_frames(describe_frames(of.train), card.quantize.frames, card.seed)
         quantize(load_artifact(whole), images, card.quantize, small)
