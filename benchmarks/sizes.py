@@ -200,8 +200,11 @@ def plot(document: Row, out: Path) -> None:
                 )
     left.set(xscale="log", xlabel="p50, ms a frame, batch 1", ylabel="mAP50-95, %", title="Input side in pixels")
     right.set(yscale="log", xticks=BATCHES, xlabel="batch", ylabel="ms an image", title="What a batch brings")
-    for axes in (left, right):
+    for axes, axis in ((left, left.xaxis), (right, right.yaxis)):
         axes.grid(alpha=0.3, which="both")
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
+        axis.set_tick_params(which="both", labelsize=7)
     left.legend(fontsize=7)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, metadata={"Date": None})
