@@ -73,11 +73,11 @@ def main() -> None:
 
 def export(of: MeasuredSet, side: int, work: Path) -> dict[Precision, Artifact]:
     """The weights at one input size, with an open batch, and INT8 made from that file."""
-    card = of.card.model_copy(update={"imgsz": side, "open_batch": True})
+    card = of.card.model_copy(update={"imgsz": side})
     folder = work / f"{of.checkpoint.sha256[:12]}-{side}"
     whole, small = folder / "fp32.onnx", folder / "int8.onnx"
     if not sidecar_of(whole).is_file():
-        export_onnx(of.checkpoint, card, of.checkpoint.names, whole)
+        export_onnx(of.checkpoint, card, of.checkpoint.names, whole, dynamic=True)
     if not sidecar_of(small).is_file():
         images = choose_frames(describe_frames(of.train), card.quantize.frames, card.seed)
         quantize(load_artifact(whole), images, card.quantize, small)
@@ -200,8 +200,11 @@ def plot(document: Row, out: Path) -> None:
                 )
     left.set(xscale="log", xlabel="p50, ms a frame, batch 1", ylabel="mAP50-95, %", title="Input side in pixels")
     right.set(yscale="log", xticks=BATCHES, xlabel="batch", ylabel="ms an image", title="What a batch brings")
-    for axes in (left, right):
+    for axes, axis in ((left, left.xaxis), (right, right.yaxis)):
         axes.grid(alpha=0.3, which="both")
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
+        axis.set_tick_params(which="both", labelsize=7)
     left.legend(fontsize=7)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, metadata={"Date": None})

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-from edgeloop.config import load_config
+from edgeloop.config import Config, load_config
 from edgeloop.services import mlflow_server
 from tasks.process import end, free_port, spawn, wait_until_healthy
+from tasks.register import list_versions
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -104,8 +106,17 @@ def test_drift_page_draws_its_columns_without_a_network(chromium: Browser, undis
         assert seen.errors == []
 
 
+def experiment_of(config: Config) -> str:
+    """The number of the experiment that the workspace registers in."""
+    import mlflow
+
+    found = mlflow.MlflowClient(config.workspace.tracking_uri).get_experiment_by_name(config.tracking.experiment)
+    assert found is not None
+    return str(found.experiment_id)
+
+
 def test_mlflow_shows_both_candidates(chromium: Browser, undisturbed: Path, tmp_path: Path) -> None:
-    """The registry's page lists the versions that the loop registered and which of them is the champion."""
+    """The registry lists the versions and which is the champion; runs and models compare by the same columns."""
     config = load_config(undisturbed / "config.yaml")
     service = mlflow_server(config, free_port())
     process = spawn(service.command, tmp_path / "log", {**os.environ, **service.environment})
@@ -115,5 +126,18 @@ def test_mlflow_shows_both_candidates(chromium: Browser, undisturbed: Path, tmp_
             seen.page.get_by_text("Version 1", exact=True).first.wait_for(timeout=60_000)
             seen.page.get_by_text("Version 2", exact=True).first.wait_for(timeout=60_000)
             seen.page.get_by_text("champion").first.wait_for(timeout=60_000)
+        runs = json.dumps([version.run_id for version in list_versions(config)])
+        number = experiment_of(config)
+        asked = f"compare-runs?runs={quote(runs)}&experiments={quote(json.dumps([number]))}"
+        with opened(chromium, f"{service.url}/#/{asked}") as seen:
+            seen.page.get_by_text("Parallel Coordinates Plot").first.wait_for(timeout=60_000)
+            for name in ("p50_ms", "loss_vs_fp32", "architecture"):
+                seen.page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
+        with opened(chromium, f"{service.url}/#/experiments/{number}/models", width=4000) as seen:
+            seen.page.get_by_text("Model training").first.click(timeout=60_000)
+            seen.page.goto(f"{service.url}/#/experiments/{number}/models")
+            seen.page.get_by_text("-fp32-").first.wait_for(timeout=60_000)
+            seen.page.get_by_text("-int8-").first.wait_for(timeout=60_000)
+            seen.page.get_by_text("p50_ms", exact=True).first.wait_for(timeout=60_000)
     finally:
         end(process)
