@@ -158,7 +158,7 @@ def test_a_registered_version_is_judged_again(undisturbed: Path) -> None:
     others = [one for one in list_versions(load_config(config)) if "champion" not in one.aliases]
     command = [sys.executable, "-m", "edgeloop", "gate", "--json", "--config", str(config)]
     said = subprocess.run([*command, str(others[0].version)], capture_output=True, text=True, check=False)
-    decision = GateDecision.model_validate_json(said.stdout)
+    decision = GateDecision.from_document(json.loads(said.stdout), "stdout")
     assert said.returncode == (0 if decision.passed else 3), said.stderr
     assert (decision.artifact_id, decision.champion_id) == (others[0].artifact_id, champions[0].artifact_id)
     assert decision.candidates is not None
