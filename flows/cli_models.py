@@ -25,6 +25,10 @@ def gate_again(
     version: Annotated[
         str | None, typer.Argument(help=f"{VERSION} The challenger, else the newest other, when left out.")
     ] = None,
+    audit: Annotated[
+        list[Path] | None,
+        typer.Option(help="A labelled set to judge by; may be repeated. The configuration's and the data set's own."),
+    ] = None,
     config_path: ConfigPath = None,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +40,8 @@ def gate_again(
     from flows.gate import gate
     from flows.run import in_process
 
-    decision = in_process(config_path, lambda config: gate(version, config_path=config))
+    sets = [folder.resolve() for folder in audit] if audit else None
+    decision = in_process(config_path, lambda config: gate(version, sets, config_path=config))
     show(decision, [gate_table(decision)], as_json=as_json)
     say(f"{decision.report} is the report, {decision.candidates} shows both side by side.")
     if not decision.passed:

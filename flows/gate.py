@@ -19,17 +19,18 @@ from tasks.version import current_version
 
 
 @flow(name="gate")
-def gate(version: str | None = None, config_path: Path | None = None) -> GateDecision:
+def gate(version: str | None = None, audits: list[Path] | None = None, config_path: Path | None = None) -> GateDecision:
     """Measure a version and the champion, decide, report, and record the decision with the version.
 
     Args:
         version: a number or an alias; the challenger, else the newest that is not the champion, when None.
+        audits: labelled sets to judge by; those of the configuration and the data set's audit side when None.
         config_path: a config.yaml; the nearest when None.
     """
     config = load_config(config_path)
     card, profile = load_card(config.path(config.card)), load_profile(config.path(config.device))
     judged = to_judge(list_versions(config), version)
-    terms = freeze_terms(current_version(config), card, profile, config)
+    terms = freeze_terms(current_version(config), card, profile, config, audits)
     challenger = measure_again(candidate_of(judged, config), terms, config)
     champion = rescore(champion_candidate(config), terms, config)
     decision = decide(challenger, champion, terms, config.workspace.artifacts)

@@ -157,10 +157,13 @@ def decision_about(version: ModelVersion, config: Config) -> GateDecision:
 
 @stage(cache=False)
 def judge_again(version: ModelVersion, decision: GateDecision, config: Config) -> ModelVersion:
-    """Record a newer decision about a version, with its reports; `challenger` follows it. Twice changes nothing."""
+    """Record a newer decision about a version, with its reports; `challenger` follows it. Twice changes nothing.
+
+    What was decided when it was registered stays with the run.
+    """
     name, number = version.name, str(version.version)
     with _tracking(config) as client:
-        _log_reports(client, version.run_id, decision)
+        _log_reports(client, version.run_id, decision, str(Path(NEWEST).parent))
         client.log_text(version.run_id, decision.to_json(), NEWEST)
         client.set_model_version_tag(name, number, "gate", "passed" if decision.passed else "refused")
         aliases = _read(client, name, version.version).aliases
@@ -341,9 +344,9 @@ def _log_files(
     _log_reports(client, run.info.run_id, decision)
 
 
-def _log_reports(client: MlflowClient, run_id: str, decision: GateDecision) -> None:
+def _log_reports(client: MlflowClient, run_id: str, decision: GateDecision, folder: str = "reports") -> None:
     for page in filter(None, (decision.report, decision.candidates)):
-        client.log_artifact(run_id, str(page), "reports")
+        client.log_artifact(run_id, str(page), folder)
 
 
 class Logged(NamedTuple):

@@ -131,7 +131,7 @@ def test_mlflow_shows_both_candidates(chromium: Browser, undisturbed: Path, tmp_
         asked = f"compare-runs?runs={quote(runs)}&experiments={quote(json.dumps([number]))}"
         with opened(chromium, f"{service.url}/#/{asked}") as seen:
             seen.page.get_by_text("Parallel Coordinates Plot").first.wait_for(timeout=60_000)
-            for name in ("p50_ms", "loss_vs_fp32", "architecture"):
+            for name in ("audit.audit-clean/map50", "audit.audit-clean/loss_vs_fp32", "architecture"):
                 seen.page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
         with opened(chromium, f"{service.url}/#/experiments/{number}/models", width=4000) as seen:
             seen.page.get_by_text("Model training").first.click(timeout=60_000)

@@ -157,12 +157,15 @@ def test_a_registered_version_is_judged_again(undisturbed: Path) -> None:
     champions = [one for one in list_versions(load_config(config)) if "champion" in one.aliases]
     others = [one for one in list_versions(load_config(config)) if "champion" not in one.aliases]
     command = [sys.executable, "-m", "edgeloop", "gate", "--json", "--config", str(config)]
-    said = subprocess.run([*command, str(others[0].version)], capture_output=True, text=True, check=False)
-    decision = GateDecision.model_validate_json(said.stdout)
+    scene = Path(json.loads((undisturbed / "result.json").read_text(encoding="utf-8"))["scene"])
+    sets = [f"--audit={scene / name}" for name in ("audit-clean", "audit-drifted")]
+    said = subprocess.run([*command, str(others[0].version), *sets], capture_output=True, text=True, check=False)
+    decision = GateDecision.from_document(json.loads(said.stdout), "stdout")
     assert said.returncode == (0 if decision.passed else 3), said.stderr
     assert (decision.artifact_id, decision.champion_id) == (others[0].artifact_id, champions[0].artifact_id)
     assert decision.candidates is not None
-    assert decision.candidates.is_file()
+    assert decision.candidates.read_text(encoding="utf-8").count('<g class="point">') == 8  # 2 files each on 2 sets
+    assert not [row.reason for row in decision.rows if row.value == "not measured"]
     assert decision_about(others[0], load_config(config)) == decision
     itself = subprocess.run([*command, "champion"], capture_output=True, text=True, check=False)
     assert (itself.returncode, itself.stdout) == (2, "")
