@@ -3,8 +3,9 @@
     python -m benchmarks.kill_loop [--kills N] [--seed N]
 
 Each life takes up what the one before left, appends rows, keeps images, uploads, and says how many rows it flushed,
-until it is killed: every other one after its first flush, however slow the machine. The last life only takes up. Then every row that was said to be flushed must be in the store, none
-of them twice, every image whole and nothing left on the device. Exit code 1 when not. Writes kill_loop.json.
+until it is killed; every other one not before its first flush, however slow the machine. The last life only takes up.
+Then every row that was said to be flushed must be in the store, none of them twice, every image whole and nothing left
+on the device. Exit code 1 when not. Writes kill_loop.json.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def kill_loop(folder: Path, kills: int, seed: int) -> KillReport:
 
 
 def killed_life(folder: Path, life: int, seconds: float, flushes: int) -> int:
-    """One life, killed some seconds after that many flushes; returns how many rows it had said to be flushed by then."""
+    """One life, killed some seconds after that many flushes; returns how many rows it had said to be flushed."""
     with start(folder, life) as victim:
         assert victim.stdout is not None
         said = [int(victim.stdout.readline()) for _ in range(1 + flushes)]
