@@ -51,7 +51,7 @@ def test_schedules_are_the_promised_ones() -> None:
     crons = {name: [s["cron"] for s in entry.get("schedules", [])] for name, entry in DEPLOYMENTS.items()}
     assert crons == {
         "ingest": ["*/15 * * * *"], "label-sync": ["*/10 * * * *"], "drift": ["5 * * * *"],
-        "sample": ["30 1 * * *"], "retrain": ["0 2 * * 1"], "benchmark": [],
+        "sample": ["30 1 * * *"], "retrain": ["0 2 * * 1"], "sweep": [], "benchmark": [],
     }  # fmt: skip
 
 
