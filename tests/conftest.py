@@ -18,6 +18,17 @@ settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real data sets make a test a slow one; a module stays on one worker, and so does all that looks at one demo."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "shared" in fixtures:
+            item.add_marker(pytest.mark.integration)
+        group = "undisturbed" if "undisturbed" in fixtures else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The top of the checkout."""

@@ -14,6 +14,8 @@ from edgeloop.qdq import check_qdq
 from tests.detectors import save_artifact
 from tests.own_labels import write_own_labels
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:

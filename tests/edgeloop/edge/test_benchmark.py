@@ -97,6 +97,7 @@ def test_threads_of_opencv_are_put_back(colour_artifact: Make, without_memory: N
     assert cv2.getNumThreads() == before
 
 
+@pytest.mark.integration
 def test_memory_is_that_of_a_device_process(colour_artifact: Make) -> None:
     """A block that this process holds does not count; the runtime and its libraries do."""
     block = bytearray(b"x") * (900 << 20)
