@@ -12,7 +12,7 @@ demo: setup      ## the whole loop once on generated data, in process, no server
 	@$(RUN) edgeloop demo
 
 test: check      ## check, then everything against real servers, a real browser and the whole loop
-	@$(RUN) pytest -n 2 --dist loadgroup -m "integration or demo or browser" --durations=15
+	@$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "integration or demo or browser" --durations=15
 
 check: setup     ## format, lint, types, layers, fast tests: under two minutes
 	@$(RUN) ruff format --check . && $(RUN) ruff check . && $(RUN) mypy && $(RUN) lint-imports && $(RUN) pytest -q -n 2 --dist loadfile -m "not integration and not demo and not browser"

@@ -127,7 +127,7 @@ def test_benchmark_runs_on_the_device_pool(url: str) -> None:
         assert client.read_flow_run(run.id).work_pool_name == "device"
 
 
-def test_up_again_keeps_what_runs_and_restarts_what_died(config: Config, url: str) -> None:
+def test_up_again_keeps_what_runs_and_restarts_what_died(config: Config, url: str, root: Path) -> None:
     """After a worker was killed, `up` starts that worker and leaves everything else as it is."""
     before = {one.name: one.pid for one in stack.status(config)}
     worker = psutil.Process(before["worker-default"])
@@ -137,7 +137,7 @@ def test_up_again_keeps_what_runs_and_restarts_what_died(config: Config, url: st
     assert after.pop("worker-default") not in {None, before.pop("worker-default")}
     assert after == before
     with api(url) as client:
-        assert len(client.read_deployments()) == 6
+        assert len(client.read_deployments()) == (root / "prefect.yaml").read_text(encoding="utf-8").count("- name: ")
         assert len(client.read_automations_by_name("crash-runs-without-heartbeat")) == 1
         assert len(client.read_automations_by_name("retrain-on-drift")) == 1
 

@@ -273,8 +273,9 @@ class TestFlow:
 
     def test_server_listens_on_loopback_alone(self, config: Config) -> None:
         """The private server is reachable from this machine only."""
+        home = str(config.workspace.var / "prefect")
         living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-        (server,) = [child for child in living if "uvicorn" in child.cmdline()]
+        (server,) = [child for child in living if child.environ().get("PREFECT_HOME") == home]
         assert {connection.laddr.ip for connection in server.net_connections() if connection.status == "LISTEN"} == {
             "127.0.0.1"
         }
