@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +15,7 @@ from tests.training_sets import SIDE, write_set
 
 pytestmark = pytest.mark.integration
 
-LARGER = pytest.mark.skipif(
-    "EDGELOOP_SLOW_TESTS" not in os.environ, reason="the same layers as the smaller scale: set EDGELOOP_SLOW_TESTS"
-)
-ARCHITECTURES = (
-    "yolov8n", "yolov9t", "yolo11n", "yolo26n",
-    pytest.param("yolov8s", marks=LARGER), pytest.param("yolov9s", marks=LARGER),
-)  # fmt: skip
+ARCHITECTURES = ("yolov8n", "yolov8s", "yolov9t", "yolov9s", "yolo11n", "yolo26n")
 
 
 @pytest.fixture(scope="module")
