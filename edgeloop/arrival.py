@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator
 
 from edgeloop.errors import BadInput
 from edgeloop.formats import Finding, detect
-from edgeloop.formats.detect import Layout, TwoLayouts
+from edgeloop.formats.detect import Layout, NoLayout
 from edgeloop.formats.findings import printable
 from edgeloop.formats.images import SUFFIXES
 from edgeloop.formats.paths import files_below, images_below, names_below
@@ -111,6 +112,11 @@ class IngestReport(Record):
     dry_run: bool = False
 
 
+def makes_version(arrivals: Iterable[Arrival], settings: IngestSettings | None) -> bool:
+    """Whether taking these in may change the data set, and so asks for a remote that takes its new version."""
+    return not (settings and settings.dry_run) and any(arrival.kind == "labelled" for arrival in arrivals)
+
+
 def recognise(source: str, place: Path, format: SourceFormat) -> list[Arrival]:  # noqa: A002
     """What a folder or file on this machine holds; several videos are several arrivals.
 
@@ -148,11 +154,14 @@ def _frames(source: str, place: Path, format: SourceFormat) -> list[Arrival]:  #
 
 
 def _refuse_labels(source: str, place: Path) -> None:
-    """Images with labels beside them, in no layout that is known, would lose the labels without anybody noticing."""
-    found = {Path(name).with_suffix(""): name for name in names_below(place, LABEL_SUFFIXES)} if place.is_dir() else {}
-    image = next((path for path in images_below(place) if path.with_suffix("") in found), None) if found else None
+    """Images with labels of their names, in no layout that is known, would lose them without anybody noticing.
+
+    Wherever in the source they lie: KITTI keeps them in label_2/ beside image_2/.
+    """
+    found = {Path(name).stem: name for name in names_below(place, LABEL_SUFFIXES)} if place.is_dir() else {}
+    image = next((path for path in images_below(place) if path.stem in found), None) if found else None
     if image is not None:
-        label = found[image.with_suffix("")]
+        label = found[image.stem]
         raise BadInput(
             f"{printable(source)} holds images and what may be their labels, such as {printable(label)}, in no "
             f"layout that edgeloop reads: lay them out as YOLO, VOC or COCO, or say --format images to leave them out."
@@ -166,12 +175,10 @@ def _folder(place: Path, source: str) -> Path:
 
 
 def _layout(folder: Path) -> Layout | None:
-    """A folder that looks like no labelled layout is something else; a damaged set is refused when it is read."""
+    """A folder that is laid out like no labelled set is something else; a damaged set is refused."""
     try:
         return detect(folder)
-    except TwoLayouts:
-        raise
-    except BadInput:
+    except NoLayout:
         return None
 
 

@@ -89,20 +89,23 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Take labelled sets into the data set, a new version, and images, videos and device logs into the store."""
-    from edgeloop.arrival import IngestSettings
+    from edgeloop.arrival import IngestSettings, makes_version
     from edgeloop.config import load_config
     from edgeloop.ingest_tables import ingest_tables
     from edgeloop.tables import version_table
     from tasks.arrivals import list_arrivals
     from tasks.ingest import ingest as ingest_set
     from tasks.ingest import store_frames
-    from tasks.version import commit_version
+    from tasks.version import commit_version, require_remote
 
     config = load_config(config_path)
     asked = {"format": format, "split_by": split_by, "fix": fix, "camera": camera, "dry_run": dry_run}
     settings = IngestSettings.from_document(asked | {"sampling": {"every_seconds": every}}, "the options")
     reports: list[Any] = []
-    for arrival in list_arrivals.fn(sources, config, settings):
+    arrivals = list_arrivals.fn(sources, config, settings)
+    if makes_version(arrivals, settings):
+        require_remote.fn(config)
+    for arrival in arrivals:
         report = (ingest_set if arrival.kind == "labelled" else store_frames).fn(arrival, config, settings)
         reports.append(report)
         tables = ingest_tables(report)

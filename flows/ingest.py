@@ -6,13 +6,13 @@ from pathlib import Path
 
 from prefect import flow
 
-from edgeloop.arrival import IngestSettings
+from edgeloop.arrival import IngestSettings, makes_version
 from edgeloop.config import load_config
 from edgeloop.dataset import DatasetVersion
 from tasks.arrivals import list_arrivals
 from tasks.ingest import ingest as ingest_set
 from tasks.ingest import store_frames
-from tasks.version import commit_version
+from tasks.version import commit_version, require_remote
 
 
 @flow(name="ingest")
@@ -27,7 +27,10 @@ def ingest(
         config_path: a config.yaml; the nearest when None.
     """
     config, version = load_config(config_path), None
-    for arrival in list_arrivals(sources, config, settings):
+    arrivals = list_arrivals(sources, config, settings)
+    if makes_version(arrivals, settings):
+        require_remote(config)
+    for arrival in arrivals:
         take = ingest_set if arrival.kind == "labelled" else store_frames
         report = take(arrival, config, settings)
         if report.state and not report.dry_run:

@@ -45,6 +45,26 @@ REMOTE = "store"  # `dvc remote modify --local store …` is where a user's cred
 LOCK_PATIENCE_SECONDS = 60.0  # for another DVC process in the same workspace; DVC itself gives up after 3
 
 
+@stage(cache=False)
+def require_remote(config: Config) -> None:
+    """Before anything changes: the remote takes a file.
+
+    Raises:
+        BadInput: it does not.
+    """
+    _patiently(lambda: _probe(config.workspace))
+
+
+def _probe(place: Workspace) -> None:
+    with _said_plainly(_refusal(place)), _repository(place) as repo:
+        remote = repo.cloud.get_remote_odb(REMOTE)
+        probe = remote.fs.join(remote.path, f".probe-{uuid.uuid4().hex}")
+        remote.fs.makedirs(remote.path, exist_ok=True)
+        remote.fs.pipe_file(probe, b"")
+        with suppress(Exception):  # where nothing may be deleted, an empty file stays
+            remote.fs.remove(probe)
+
+
 @stage
 def commit_version(config: Config, state: str = "") -> DatasetVersion:
     """Make a version of what data/ holds now: into the cache, to the remote, `data.dvc` rewritten, snapshot laid out.
@@ -200,16 +220,32 @@ def _as_ini(settings: dict[str, Any]) -> str:
     return "\n".join(line for section in lines for line in section) + "\n"
 
 
+def _refusal(place: Workspace) -> str:
+    return f"the DVC remote {place.dvc_remote} did not take the data; check the address and the rights"
+
+
 def _add_and_push(place: Workspace) -> str:
+    """Where the remote refuses, `data.dvc` names the version before, and data/ waits for the next run."""
+    before = pointed(place.pointer) and place.pointer.read_text(encoding="utf-8")
+    if not before:
+        place.pointer.unlink(missing_ok=True)  # DVC writes it in place: a killed `add` may leave half a file
+    try:
+        return _pushed(place)
+    except BadInput:
+        if before:
+            write_text(place.pointer, before)
+        else:
+            place.pointer.unlink(missing_ok=True)
+        raise
+
+
+def _pushed(place: Workspace) -> str:
     from dvc.exceptions import UploadError
 
-    if place.pointer.exists() and pointed(place.pointer) is None:
-        place.pointer.unlink()  # DVC writes it in place: a killed `add` may leave half a file
-    refusal = f"the DVC remote {place.dvc_remote} did not take the data; check the address and the rights"
     with _said_plainly(f"DVC could not take in {printable(place.data)}"), _repository(place) as repo:
         (added,) = repo.add(str(place.data), relink=False)  # data/ holds its own copies, the cache others
         tree = added.outs[0].obj
-        with _said_plainly(refusal):  # not `Repo.push`, which first indexes the whole workspace: twice the time
+        with _said_plainly(_refusal(place)):  # not `Repo.push`, which first indexes the whole workspace: twice the time
             pushed = repo.cloud.push([tree.hash_info, *(entry for _, _, entry in tree)])
             if pushed.failed:
                 raise UploadError(len(pushed.failed))

@@ -55,8 +55,8 @@ def _json_in(folder: Path) -> list[Path]:
 
 
 def is_document(path: Path) -> bool:
-    """Whether a JSON file has the arrays of a COCO set, by its two ends; what it holds shows when it is read."""
-    if path.name == ROBOFLOW:
+    """Whether a JSON file is meant as a COCO set, by its name or its two ends; what it holds shows when it is read."""
+    if path.name == ROBOFLOW or (path.name.startswith("instances_") and path.parent.name.lower() == "annotations"):
         return True
     try:
         with path.open("rb") as handle:

@@ -28,6 +28,10 @@ class TwoLayouts(BadInput):
     """A folder that is labelled twice, in two layouts; whoever gave it must say which one counts."""
 
 
+class NoLayout(BadInput):
+    """A folder that is laid out like no labelled set: it may be something else, such as plain images."""
+
+
 def detect(folder: Path) -> Layout:
     """The layout of a labelled set: the one that labels are there for.
 
@@ -37,7 +41,8 @@ def detect(folder: Path) -> Layout:
 
     Raises:
         TwoLayouts: there are labels in more than one layout.
-        BadInput: no such folder, nothing in it, or no known layout; the message lists what was looked for.
+        NoLayout: nothing is in it, or no known layout; the message lists what was looked for.
+        BadInput: no such folder, or a set whose data.yaml is damaged.
     """
     if not folder.is_dir():
         came = "a file" if folder.exists() else "nothing"
@@ -54,7 +59,7 @@ def detect(folder: Path) -> Layout:
     if yolo.image_folders(folder) or data_yaml.outside(folder):
         return "yolo"
     empty = next(folder.iterdir(), None) is None
-    raise BadInput(
+    raise NoLayout(
         f"{printable(folder)} {'is empty' if empty else 'holds no labelled set'}: expected YOLO (data.yaml, images/ "
         f"and labels/, or train/images/ and train/labels/), Pascal VOC (JPEGImages/ and Annotations/*.xml) or COCO "
         f"(annotations/instances_*.json, train/_annotations.coco.json, or a .json beside the images)."

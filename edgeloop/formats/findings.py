@@ -117,7 +117,7 @@ def refuse_errors(folder: Path, findings: Iterable[Finding]) -> None:
     parts = [_phrase(folder, kind, found) for kind, found in by_kind.items()]
     raise BadInput(
         f"{printable(folder)} is not a clean labelled set, {len(every)} {'error' if len(every) == 1 else 'errors'}: "
-        f"{'; '.join(parts)}. Nothing was taken in; correct these files and try again{_offer(every)}."
+        f"{'; '.join(parts)}. Nothing of it was taken in; correct these files and try again{_offer(every)}."
     )
 
 

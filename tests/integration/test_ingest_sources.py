@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -63,10 +64,10 @@ def ingest(root: Path, place: Path, *words: str | Path) -> subprocess.CompletedP
 
 
 def state(place: Path) -> dict[str, bytes]:
-    """The data set, its pointer and the store: what an ingest is for."""
+    """The data set, its pointer and the store, without what a killed writer left: a later one clears that away."""
     kept = [place / "data", place / "data.dvc", place / "var/store"]
     files = [path for top in kept for path in ([top] if top.is_file() else top.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(place)): path.read_bytes() for path in files if "/.frame" not in str(path)}
+    return {str(path.relative_to(place)): path.read_bytes() for path in files if "/.writing/" not in str(path)}
 
 
 def labelled(folder: Path) -> Path:
@@ -237,16 +238,21 @@ def test_bad_input_changes_nothing(root: Path, good: Path, tmp_path: Path, words
 
 
 def test_a_dvc_remote_that_refuses(root: Path, tmp_path: Path) -> None:
-    """The set is merged and no version is made: one sentence, and the next run finishes."""
+    """One sentence, and the data set is unchanged: with none, and with a version. The next run takes the set in."""
     place = workspace(tmp_path / "ws")
     (place / "config.yaml").write_text("dvc_remote: blocked/remote\n")
-    (place / "blocked").touch()
-    source = yolo_set(tmp_path / "set", 4)
-    done = ingest(root, place, source)
-    assert done.returncode == 2, done.stderr
-    assert one_sentence(done.stderr), done.stderr
-    (place / "blocked").unlink()
-    assert ingest(root, place, source).returncode == 0
+    for count in (4, 8):
+        source, before = yolo_set(tmp_path / f"set{count}", count), state(place)
+        if (place / "blocked").is_dir():
+            shutil.rmtree(place / "blocked")
+        (place / "blocked").touch()
+        done = ingest(root, place, source)
+        assert done.returncode == 2, done.stderr
+        assert one_sentence(done.stderr), done.stderr
+        assert state(place) == before
+        (place / "blocked").unlink()
+        assert ingest(root, place, source).returncode == 0
+        assert state(place) != before
     assert (place / "data.dvc").exists()
 
 

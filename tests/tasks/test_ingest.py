@@ -126,7 +126,27 @@ def test_frames_that_are_not_there(tmp_path: Path) -> None:
         FrameStore("gopher://store")
 
 
-@pytest.mark.parametrize("label", ["a.txt", "a.xml", "a.json"])
+@pytest.mark.parametrize(
+    ("damaged", "text", "said"),
+    [
+        ("data.yaml", "names: [a, b", "not YAML"),
+        ("data.yaml", "names: &a [*a]", "alias"),
+        ("annotations/instances_train.json", "[" * 100_000, "instances_train.json"),
+        ("annotations/instances_train.json", '{"images": [', "instances_train.json"),
+    ],
+)
+def test_a_damaged_set_is_not_taken_for_images(tmp_path: Path, damaged: str, text: str, said: str) -> None:
+    """What describes the set cannot be read: it is refused for that, and not taken in without its labels."""
+    config, source = Config(root=tmp_path / "ws"), tmp_path / "set"
+    (source / "images/train").mkdir(parents=True)
+    cv2.imwrite(str(source / "images/train/a.jpg"), smooth(1))
+    (source / damaged).parent.mkdir(exist_ok=True)
+    (source / damaged).write_text(text)
+    with pytest.raises(BadInput, match=said):
+        ingest(source, config)
+
+
+@pytest.mark.parametrize("label", ["a.txt", "a.xml", "a.json", "label_2/a.txt"])
 def test_labels_in_no_known_layout_are_not_lost(tmp_path: Path, label: str) -> None:
     """Images with files beside them that may be their labels are not taken alone, unless somebody says so."""
     config = Config(root=tmp_path / "ws")
@@ -134,6 +154,7 @@ def test_labels_in_no_known_layout_are_not_lost(tmp_path: Path, label: str) -> N
     cv2.imwrite(str(tmp_path / "set/a.jpg"), smooth(1))
     (tmp_path / "set/notes.txt").write_text("what was photographed")
     assert arrival(tmp_path / "set", config).kind == "images"
+    (tmp_path / "set" / label).parent.mkdir(exist_ok=True)
     (tmp_path / "set" / label).write_text("0 0.5 0.5 0.1 0.1")
     with pytest.raises(BadInput, match=rf"what may be their labels, such as .*{label}"):
         arrival(tmp_path / "set", config)

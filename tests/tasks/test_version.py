@@ -370,7 +370,7 @@ def test_half_a_pointer_is_written_again(config: Config, tmp_path: Path) -> None
 
 
 def test_a_remote_that_refuses(tmp_path: Path) -> None:
-    """A remote that cannot be written is one sentence and data/ is unchanged; then the run is finished."""
+    """A remote that cannot be written is one sentence, data/ is unchanged and no version; then the run is finished."""
     (tmp_path / "file").write_text("")
     config = Config(root=tmp_path / "ws", dvc_remote=str(tmp_path / "file/remote"))
     state = grow(config, tmp_path / "source", 2)
@@ -378,8 +378,19 @@ def test_a_remote_that_refuses(tmp_path: Path) -> None:
         commit_version.fn(config)
     assert "\n" not in str(caught.value)
     assert state_of(config.workspace.data) == state
+    assert not config.workspace.pointer.exists()
     (tmp_path / "file").unlink()
     version = commit_version.fn(config, state)
+    shutil.move(tmp_path / "file", tmp_path / "away")
+    (tmp_path / "file").write_text("")
+    before = config.workspace.pointer.read_text()
+    grow(config, tmp_path / "more", 3)
+    with pytest.raises(BadInput, match="did not take the data"):
+        commit_version.fn(config)
+    assert config.workspace.pointer.read_text() == before
+    (tmp_path / "file").unlink()
+    shutil.move(tmp_path / "away", tmp_path / "file")
+    version = commit_version.fn(config)
     shutil.rmtree(config.workspace.var)
     assert contents(checkout_version(config, version.md5, tmp_path / "out").root) == contents(config.workspace.data)
 
