@@ -88,18 +88,6 @@ class RetrainDecision(Record):
         event = self.to_event()
         return {name: event[name] for name in ("reason", "artifact_id", "score", "columns")}
 
-    @classmethod
-    def from_event(cls, payload: Mapping[str, Any]) -> RetrainDecision:
-        """The decision that an event carries.
-
-        An event asks for retraining, so a payload of the flow's parameters alone (reason, artifact_id, columns,
-        score) is enough.
-
-        Raises:
-            BadInput: the payload does not fit.
-        """
-        return cls.from_document({"retrain": True, **payload}, "the drift event's payload")
-
 
 def judge(comparison: Comparison, values: Mapping[str, float], settings: DriftSection) -> WindowDrift:
     """Hold the measured effects of one window to its limits."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,8 +17,8 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 from pyarrow.fs import LocalFileSystem as ArrowLocal
 
+from edgeloop.edge.log import put
 from edgeloop.errors import BadInput
-from edgeloop.files import write_bytes
 
 CATALOGUE = "catalogue"
 CATALOGUE_SCHEMA = pa.schema(
@@ -59,10 +58,7 @@ class FrameCatalogue:
     def _write(self, key: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
-        if isinstance(self._files, LocalFileSystem):
-            write_bytes(Path(key), buffer.getvalue())
-        else:
-            self._files.pipe_file(key, buffer.getvalue())
+        put(self._files, key, buffer.getvalue())
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The whole catalogue, or some of its columns; empty when nothing was registered yet.

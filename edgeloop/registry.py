@@ -19,7 +19,6 @@ from edgeloop.record import Record
 from edgeloop.sweep_trials import SweepResult
 from edgeloop.training_curve import Epoch
 
-Alias = Literal["champion", "challenger", "previous"]
 Gate = Literal["passed", "refused"]
 
 

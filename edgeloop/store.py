@@ -19,8 +19,9 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from edgeloop.edge.log import is_object_store, put
 from edgeloop.errors import BadInput, is_full_disk
-from edgeloop.files import sync_file_system, write_bytes
+from edgeloop.files import sync_file_system
 from edgeloop.frame_catalogue import FrameCatalogue
 
 CLIENTS = frozenset({"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google"})  # whose errors are no OSError
@@ -63,17 +64,11 @@ class FrameStore:
                 if self._beside(frame_id).setdefault(frame_id, key) is not key:
                     return False
             try:
-                self._write(key, content)
+                put(self._files, key, content)
             except BaseException:
                 del self._beside(frame_id)[frame_id]
                 raise
         return True
-
-    def _write(self, key: str, content: bytes) -> None:
-        if self._is_local:
-            write_bytes(Path(key), content)
-        else:
-            self._files.pipe_file(key, content)  # object stores show an object only when all of it arrived
 
     def put_unsynced(self, frame_id: str, suffix: str, content: bytes) -> None:
         """Store the bytes of a frame without asking what is there, for many at once; `sync` makes them last.
@@ -83,7 +78,7 @@ class FrameStore:
         """
         key = f"{self._root}/{frame_key(frame_id, suffix)}"
         if not self._is_local:
-            self._files.pipe_file(key, content)
+            put(self._files, key, content)
         elif not _holds(key, content):
             _write_unsynced(self._root, key, content)
 
@@ -93,18 +88,18 @@ class FrameStore:
 
         An object store gets them many at a time: one after the other, each waits for the answer to the one before.
         """
-        if self._is_local:
+        if not is_object_store(self._files):
             yield self.put_unsynced
             return
         waiting: dict[str, bytes] = {}
 
-        def put(frame_id: str, suffix: str, content: bytes) -> None:
+        def gather(frame_id: str, suffix: str, content: bytes) -> None:
             waiting[f"{self._root}/{frame_key(frame_id, suffix)}"] = content
             if sum(map(len, waiting.values())) >= TOGETHER:
                 self._files.pipe(waiting)
                 waiting.clear()
 
-        yield put
+        yield gather
         if waiting:
             self._files.pipe(waiting)
 

@@ -55,10 +55,6 @@ class Geometry:
         moved: Floats = np.clip((boxes - self._padding) / self._gain, 0, self._limits)
         return moved
 
-    def to_square(self, boxes: Floats) -> Floats:
-        """xyxy boxes (N, 4) in pixels of the original image to pixels of the square."""
-        return boxes * self._gain + self._padding
-
     # A camera's geometry never changes: these are made once, not for every frame.
     @cached_property
     def _padding(self) -> Floats:

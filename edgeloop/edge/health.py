@@ -114,6 +114,9 @@ class Window:
 def self_test(detector: Detector, image: Image | None, maximum_p99_ms: float | None) -> None:
     """Run a detector on a real frame, or on noise, before it may answer.
 
+    `edgeloop.edge.self_test` asks a runtime about its raw output; this asks about final boxes, on a frame of the
+    camera, and about time. Neither holds the other: boxes below the floor and preprocessing are seen by one only.
+
     Raises:
         BadInput: it fails, its numbers are not finite, it answers the same frame differently, or it is too slow.
     """

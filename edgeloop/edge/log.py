@@ -16,6 +16,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from edgeloop.edge.log_schema import LOG_SCHEMA, SCHEMA_VERSION, VERSION_KEY, InferenceRecord, partition, to_table
 from edgeloop.errors import BadInput
@@ -73,16 +74,21 @@ class LogWriter:
 
 def put(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
     """Write a file of a store, whole or not at all: an object store's upload is that by itself, others rename."""
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    if "file" in protocols:
+    if isinstance(fs, LocalFileSystem):
         write_bytes(Path(path), content)
-    elif protocols & OBJECT_STORES:
+    elif is_object_store(fs):
         fs.pipe_file(path, content)
     else:
         folder, name = path.rsplit("/", 1)
         fs.makedirs(folder, exist_ok=True)
         fs.pipe_file(f"{folder}/.{name}.tmp", content)
         fs.mv(f"{folder}/.{name}.tmp", path)
+
+
+def is_object_store(fs: fsspec.AbstractFileSystem) -> bool:
+    """Whether a store shows a file only when all of it arrived."""
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    return bool(protocols & OBJECT_STORES)
 
 
 def run_id(*parts: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +45,29 @@ def make_artifact(folder: Path, name: str, *, scale: float = 1.0) -> Artifact:
     return Artifact(path=path, sha256=sha256(path), precision="fp32", imgsz=64, names=NAMES, thresholds=(0.5,) * 3)
 
 
+class FakeSteadyDetector(Detector):
+    """A real detector that reports the same time for every frame, however busy the machine is."""
+
+    milliseconds = 1.0
+
+    def detect_batch(self, images: Sequence[Image]) -> list[Inference]:
+        return [
+            replace(found, timing=replace(found.timing, preprocess=0.0, inference=self.milliseconds, postprocess=0.0))
+            for found in super().detect_batch(images)
+        ]
+
+
+class FakeSlowDetector(FakeSteadyDetector):
+    """A real detector on a device that has become slow."""
+
+    milliseconds = 100.0
+
+
 def open_here(artifact: Artifact) -> Detector:
-    return Detector(artifact, open_runtime(artifact.path, "onnxruntime"))
+    return FakeSteadyDetector(artifact, open_runtime(artifact.path, "onnxruntime"))
 
 
-class FakeFailingDetector(Detector):
+class FakeFailingDetector(FakeSteadyDetector):
     """A real detector whose runtime breaks on every frame after its self-test."""
 
     answers = 0
@@ -60,20 +79,11 @@ class FakeFailingDetector(Detector):
         return super().detect_batch(images)
 
 
-class FakeSlowDetector(Detector):
-    """A real detector on a device that has become slow."""
-
-    def detect_batch(self, images: Sequence[Image]) -> list[Inference]:
-        (found,) = super().detect_batch(images)
-        timing = found.timing.__class__(found.timing.preprocess, found.timing.inference + 100, 0.1)
-        return [Inference(found.detections, timing, found.statistics, found.width, found.height)]
-
-
 def opening(kind: type[Detector], identity: str) -> OpenDetector:
     """Opens one artifact with another kind of detector."""
 
     def open_detector(artifact: Artifact) -> Detector:
-        chosen = kind if artifact.id == identity else Detector
+        chosen = kind if artifact.id == identity else FakeSteadyDetector
         return chosen(artifact, open_runtime(artifact.path, "onnxruntime"))
 
     return open_detector
