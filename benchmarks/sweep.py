@@ -1,6 +1,6 @@
 """A sweep on the sample's labelled set: who is trained how far, who goes on, what the finalists do in each precision.
 
-    python -m benchmarks.sweep --budget 420
+    python -m benchmarks.sweep --budget 900
 
 Generates the data, makes it a data set version in a workspace of its own below --work and runs `edgeloop sweep` there.
 Stopped, it goes on where it was; --work of an earlier run gives its answer again. Writes sweep.json and a table.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.edge.machine import machine
-from edgeloop.files import write_text
 from edgeloop.sample import SIZES, generate
 from edgeloop.sweep_tables import SweepRow, rows
 from edgeloop.sweep_trials import SweepResult
@@ -29,10 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sweep", type=Path, default=ROOT / "models/cards/sweeps/quick.yaml")
-    parser.add_argument("--budget", type=float, default=420.0)
+    parser.add_argument("--budget", type=float, default=900.0, help="seconds")
     parser.add_argument("--size", default="demo", choices=sorted(SIZES))
     parser.add_argument("--work", type=Path, default=Path("var/benchmarks/sweep"))
-    parser.add_argument("--out", type=Path, default=Path("var/benchmarks"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     config = workspace(asked.work.resolve(), asked.sweep.resolve(), asked.size)
     begin = time.monotonic()
@@ -47,9 +47,7 @@ def main() -> None:
             trial.card.name: {str(one.epochs): one.map50_95 for one in trial.standings} for trial in result.trials
         },
     }  # fmt: skip
-    write_text(asked.out / "sweep.json", json.dumps(about, indent=2) + "\n")
-    write_text(asked.out / "sweep.md", table(result, about))
-    print(table(result, about))
+    keep(asked.out, "sweep", about, table(result, about))
 
 
 def edgeloop(words: list[str]) -> list[str]:
@@ -77,24 +75,17 @@ def table(result: SweepResult, about: dict[str, object]) -> str:
         f"{about['wall_seconds']} s with the measuring of the finalists; compared after "
         f"{', '.join(map(str, result.rungs))} epochs."
     )
-    lines = [
-        told,
-        "",
-        "| rank | candidate | precision | batch | mAP50-95, validation | p50 | p99 | epochs | seconds | |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *(line(row) for row in rows(result)),
-    ]
-    return "\n".join(lines) + "\n"
+    head = ("rank", "candidate", "precision", "batch", "mAP50-95, validation", "p50", "p99", "epochs", "seconds", "")
+    return f"{told}\n\n{markdown(head, map(cells, rows(result)))}"
 
 
-def line(row: SweepRow) -> str:
+def cells(row: SweepRow) -> tuple[object, ...]:
     ending = "ships" if row.shipped else "" if row.state == "finished" else f"{row.state}: {row.reason}"
     score = "" if row.map50_95 is None else f"{row.map50_95:.1%}"
-    cells = (
+    return (
         row.rank, row.card, row.precision or "", row.batch or "", score, ms(row.p50_ms), ms(row.p99_ms), row.epochs,
         f"{row.seconds:.0f}", ending,
     )  # fmt: skip
-    return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
 def ms(value: float | None) -> str:
