@@ -66,7 +66,8 @@ def refuse_checkpoint(path: Path) -> None:
         BadInput: it is one, or there is no such file.
     """
     if not path.is_file():
-        raise BadInput(f"{printable(path)} does not exist; expected an ONNX detector.")
+        came = "is a folder" if path.is_dir() else "does not exist"
+        raise BadInput(f"{printable(path)} {came}; expected an ONNX detector.")
     with path.open("rb") as handle:
         start = handle.read(4)
     if path.suffix.lower() in CHECKPOINTS or start.startswith(PICKLES):

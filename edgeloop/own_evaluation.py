@@ -14,7 +14,7 @@ from edgeloop.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from edgeloop.edge.runtime import installed
 from edgeloop.errors import BadInput
 from edgeloop.evaluation import evaluate, open_for
-from edgeloop.foreign import open_detector, refuse_checkpoint
+from edgeloop.foreign import open_detector
 from edgeloop.formats import read
 from edgeloop.formats.findings import printable
 from edgeloop.frames import Split
@@ -90,7 +90,6 @@ def evaluate_own(
     Raises:
         BadInput: no detector, an installed runtime is missing, no class in common, no labels, or a broken image.
     """
-    refuse_checkpoint(model)
     artifact = open_detector(model, audit.names, reduced=True)
     profile = runtime.model_copy(update={"runtimes": installed(runtime.runtimes)})
     report = evaluate(artifact, audit, profile, out, card)

@@ -13,7 +13,7 @@ from edgeloop.card import Card, DeviceProfile, ThresholdCard, load_yaml
 from edgeloop.edge.runtime import Runtime, installed
 from edgeloop.errors import BadInput
 from edgeloop.evaluation import match_audit, open_for, predict, scored_names
-from edgeloop.foreign import open_detector, refuse_checkpoint
+from edgeloop.foreign import open_detector
 from edgeloop.measures import ThresholdReport
 from edgeloop.own_evaluation import open_side
 from edgeloop.prior_shift import estimate_shift
@@ -90,7 +90,6 @@ def tune_own(
         BadInput: no detector, no class in common, a broken image, nothing in `production`, or a class of the card that
             the detector does not know.
     """
-    refuse_checkpoint(model)
     artifact = open_detector(model, sides.tuning.names, reduced=True)
     profile = runtime.model_copy(update={"runtimes": installed(runtime.runtimes)})
     names = tuple(dict.fromkeys((*artifact.names, *scored_names(artifact, sides.tuning))))
