@@ -1,6 +1,6 @@
 """A sweep on the sample's labelled set: who is trained how far, who goes on, what the finalists do in each precision.
 
-    python -m benchmarks.sweep --budget 900
+    python -m benchmarks.sweep --budget 420
 
 Generates the data, makes it a data set version in a workspace of its own below --work and runs `edgeloop sweep` there.
 Stopped, it goes on where it was; --work of an earlier run gives its answer again. Writes sweep.json and a table.
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sweep", type=Path, default=ROOT / "models/cards/sweeps/quick.yaml")
-    parser.add_argument("--budget", type=float, default=900.0, help="seconds")
+    parser.add_argument("--budget", type=float, default=420.0, help="seconds")
     parser.add_argument("--size", default="demo", choices=sorted(SIZES))
     parser.add_argument("--work", type=Path, default=Path("var/benchmarks/sweep"))
     parser.add_argument("--out", type=Path, default=RESULTS)
