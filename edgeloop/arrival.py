@@ -81,7 +81,7 @@ class IngestReport(Record):
         near_duplicates: frames that nearly show what another one shows.
         names, boxes: classes of a labelled set, and the boxes of each that it gave.
         rows, flags: of a log, those that are new.
-        rejected: what was left out, each with path and reason.
+        rejected: what was left out, each with its path in the source and the reason.
         fixed: what was mended, because that was asked for.
         notices: what is worth a look; nothing was left out for it.
         warnings: what else people should know.

@@ -11,12 +11,14 @@ from rich.text import Text
 from edgeloop.arrival import IngestReport
 from edgeloop.formats import Finding
 from edgeloop.formats.findings import printable
+from edgeloop.formats.rules import RULES
 from edgeloop.tables import table
 
 NAMED = 10  # findings of a kind that are named; the saved report has all of them
 COUNTS = {
     "files": "pictures found", "added": "frames added", "updated": "frames with other labels than before",
     "unchanged": "frames as before", "present": "frames that were there", "kept": "corrected labels kept",
+    "stayed": "frames that kept another side than asked",
     "duplicates": "files that repeat another's bytes", "near_duplicates": "frames that nearly repeat another",
     "rows": "rows of the log added", "flags": "flags added",
 }  # fmt: skip
@@ -28,8 +30,9 @@ def ingest_tables(report: IngestReport) -> list[RenderableType]:
     counts = table("", "what", "how many")
     known = not report.dry_run or report.kind == "labelled"  # what is new is known when the bytes are looked at
     for name, phrase in COUNTS.items():
-        if (value := getattr(report, name)) or (name == "added" and known):
-            counts.add_row(phrase, str(value))
+        value = getattr(report, name)
+        if value or (name == "added" and known):
+            counts.add_row(phrase, str(value if isinstance(value, int) else len(value)))
     for name, boxes in report.boxes.items():
         counts.add_row(Text(f"boxes of {name}"), str(boxes))
     parts: list[RenderableType] = [Text(title), *([counts] if counts.row_count else ())]
@@ -49,8 +52,9 @@ def findings_table(title: str, findings: Sequence[Finding]) -> Table:
     for kind in dict.fromkeys(finding.kind for finding in findings):
         of_kind = [finding for finding in findings if finding.kind == kind]
         for finding in of_kind[:NAMED]:
-            done = f"{finding.reason}: {finding.fixed}" if finding.fixed else finding.reason
-            made.add_row(Text(kind), Text(printable(finding.path.name)), Text(done))
+            reason = finding.reason or RULES[kind].phrase
+            done = f"{reason}: {finding.fix}" if finding.fixed else reason
+            made.add_row(Text(kind), Text(printable(finding.path.as_posix())), Text(done))
         if len(of_kind) > NAMED:
             made.add_row(Text(kind), Text(f"and {len(of_kind) - NAMED} more"), Text(""))
     return made

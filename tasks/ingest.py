@@ -12,6 +12,7 @@ from edgeloop.arrival import Arrival, IngestReport, IngestSettings
 from edgeloop.config import Config
 from edgeloop.dataset import MergeReport, count_boxes, load_names, merge
 from edgeloop.formats import read
+from edgeloop.formats.findings import below
 from edgeloop.formats.paths import require_images
 from edgeloop.frame_intake import register
 from edgeloop.inspection import InspectionCache, inspect_files
@@ -52,9 +53,9 @@ def ingest(arrival: Arrival, config: Config, settings: IngestSettings | None = N
         boxes=count_boxes(found.frames, found.names),
         duplicates=found.files - len(found.frames),
         near_duplicates=sum(map(len, clusters(hashes))),
-        rejected=(*found.rejected, *merged.left_out),
-        fixed=tuple(found.mended),
-        notices=tuple(found.notices),
+        rejected=below(place, (*found.rejected, *merged.left_out)),
+        fixed=below(place, found.mended),
+        notices=below(place, found.notices),
         dry_run=asked.dry_run,
         **merged.model_dump(include={"added", "updated", "unchanged", "kept", "stayed", "state"}),
     )
@@ -82,7 +83,7 @@ def _frames(arrival: Arrival, config: Config, asked: IngestSettings) -> IngestRe
     else:
         done = register(place, store, InspectionCache(config.workspace.inspections, place))
     counts = done.model_dump(include={"added", "present", "near_duplicates", "warnings"})
-    return IngestReport(source=_said(arrival), kind=arrival.kind, rejected=done.rejected, **counts)
+    return IngestReport(source=_said(arrival), kind=arrival.kind, rejected=below(place, done.rejected), **counts)
 
 
 def _log(arrival: Arrival, config: Config) -> IngestReport:

@@ -134,9 +134,17 @@ def _phrase(folder: Path, kind: Kind, found: list[Finding]) -> str:
     return f"{len(found)} × {RULES[kind].phrase}: {named}{more}"
 
 
+def below(folder: Path, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings with paths relative to the set, which say the same on every machine; paths outside it stay."""
+    return tuple(finding.model_copy(update={"path": _below(folder, finding.path)}) for finding in findings)
+
+
+def _below(folder: Path, path: Path) -> Path:
+    return path.relative_to(folder) if path != folder and path.is_relative_to(folder) else path
+
+
 def _named(folder: Path, finding: Finding) -> str:
-    path = finding.path
-    shown = path.relative_to(folder) if path.is_relative_to(folder) else path
+    shown = _below(folder, finding.path)
     return f"{printable(shown)} ({finding.reason})" if finding.reason else printable(shown)
 
 
