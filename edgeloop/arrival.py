@@ -78,7 +78,8 @@ class IngestReport(Record):
         updated, unchanged, kept, stayed: of a labelled set, as in `edgeloop.merge.MergeReport`.
         present: frames of anything else that the store had, or that came twice.
         duplicates: files of a labelled set whose bytes repeat in it.
-        near_duplicates: frames that nearly show what another one shows.
+        near_duplicates: frames that nearly show what another one shows, of a labelled set or of the data set; of frames
+            for the store those that are new. A labelled set's are named in `notices`, or in `rejected` as leaks.
         names, boxes: classes of a labelled set, and the boxes of each that it gave.
         rows, flags: of a log, those that are new.
         rejected: what was left out, each with its path in the source and the reason.

@@ -149,6 +149,16 @@ def has_manifest(folder: Path) -> bool:
     return (folder / MANIFEST_NAME).is_file()
 
 
+def known_looks(folder: Path) -> dict[str, int]:
+    """The perceptual hashes of a data set's frames by their ids, of those that have one; {} for no data set.
+
+    Raises:
+        BadInput: a manifest that cannot be read.
+    """
+    rows = read_manifest(folder) if has_manifest(folder) else []
+    return {row.frame_id: row.perceptual_hash for row in rows if row.perceptual_hash is not None}
+
+
 def state_of(folder: Path) -> str:
     """What a data set holds, as 64 hexadecimal digits: equal content gives equal digits; "" for no data set."""
     return sha256(folder / MANIFEST_NAME) if has_manifest(folder) else ""

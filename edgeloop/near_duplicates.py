@@ -56,7 +56,7 @@ def pairs(hashes: Sequence[int], distance: int = NEAR) -> list[tuple[int, int]]:
     """
     unique, members = _grouped(hashes)
     found = [(i, j) for group in members for at, i in enumerate(group) for j in group[at + 1 :]]
-    for one, other in _near(unique, unique, distance, within=True):
+    for one, other in _near(unique, unique, distance, within=True).tolist():
         found += [(min(i, j), max(i, j)) for i in members[one] for j in members[other]]
     return sorted(found)
 
@@ -65,7 +65,7 @@ def pairs_between(new: Sequence[int], known: Sequence[int], distance: int = NEAR
     """Every pair (index in `new`, index in `known`) whose hashes differ in at most `distance` bits, sorted."""
     ours, mine = _grouped(new)
     theirs, others = _grouped(known)
-    found = _near(ours, theirs, distance, within=False)
+    found = _near(ours, theirs, distance, within=False).tolist()
     return sorted((i, j) for one, other in found for i in mine[one] for j in others[other])
 
 
@@ -80,16 +80,54 @@ def clusters(hashes: Sequence[int], distance: int = NEAR) -> list[list[int]]:
     waiting, size = np.arange(len(unique)), FEW
     while len(waiting):
         batch, others = _turn(np.array([root(parent, int(index)) for index in waiting]), size)
-        found = 0
-        for one, other in _near(unique[waiting[batch]], unique[waiting[others]], distance, within=False):
+        near = _near(unique[waiting[batch]], unique[waiting[others]], distance, within=False)
+        for one, other in near.tolist():
             unite(parent, int(waiting[batch[one]]), int(waiting[others[other]]))
-            found += 1
         waiting = np.delete(waiting, batch)
-        size = size * 2 if found < MANY + len(batch) else max(size // 4, 1)
+        size = size * 2 if len(near) < MANY + len(batch) else max(size // 4, 1)
     joined: dict[int, list[int]] = {}
     for index, group in enumerate(members):
         joined.setdefault(root(parent, index), []).extend(group)
     return sorted(sorted(group) for group in joined.values() if len(group) > 1)
+
+
+def partners(hashes: Sequence[int], known: Sequence[int] = (), distance: int = NEAR) -> dict[int, tuple[int, int]]:
+    """For every hash that has another within `distance` bits one such, near though not always the nearest.
+
+    Twice as many at a time are held against all, and whatever is found near to one needs no search of its own. They
+    are drawn at random, so that a scene with thousands of near pictures is met while there are few: pairs stay few too.
+
+    Args:
+        hashes: those that need a partner.
+        known: others that may be one.
+
+    Returns:
+        by index in `hashes`: the partner's index in `[*hashes, *known]`, and how many bits differ.
+    """
+    unique, members = _grouped([*hashes, *known])
+    best = np.full(len(unique), -1)  # the other distinct hash that is near each; equal ones need none
+    apart = np.full(len(unique), BITS + 1)
+    alone = np.array([len(group) == 1 and group[0] < len(hashes) for group in members], bool)
+    waiting, size = np.random.default_rng(0).permutation(np.flatnonzero(alone)), FEW
+    while len(waiting):
+        batch = waiting[:size]
+        near = _near(unique[batch], unique, distance, within=False)
+        found = np.stack([batch[near[:, 0]], near[:, 1]], axis=1)
+        found = found[found[:, 0] != found[:, 1]]
+        both = np.concatenate([found, found[:, ::-1]])
+        bits = _ones(unique[both[:, 0]] ^ unique[both[:, 1]])
+        both, bits = both[order := np.lexsort((both[:, 1], bits))], bits[order]
+        one, first = np.unique(both[:, 0], return_index=True)
+        closer = bits[first] < apart[one]
+        best[one[closer]], apart[one[closer]] = both[first[closer], 1], bits[first[closer]]
+        waiting = waiting[size:]
+        waiting = waiting[best[waiting] < 0]
+        size *= 2
+    result = {group[0]: (members[best[at]][0], int(apart[at])) for at, group in enumerate(members) if best[at] >= 0}
+    for group in members:
+        if len(group) > 1:
+            result |= {index: (group[index == group[0]], 0) for index in group}
+    return {index: found for index, found in sorted(result.items()) if index < len(hashes)}
 
 
 def _turn(roots: npt.NDArray[np.int64], size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -123,14 +161,14 @@ def _grouped(hashes: Sequence[int]) -> tuple[Hashes, list[list[int]]]:
     return np.array(list(members), np.uint64), list(members.values())
 
 
-def _near(ours: Hashes, theirs: Hashes, distance: int, *, within: bool) -> Iterator[tuple[int, int]]:
-    """Pairs of positions within `distance`, each once.
+def _near(ours: Hashes, theirs: Hashes, distance: int, *, within: bool) -> Pairs:
+    """Pairs of positions within `distance`, each once: (P, 2).
 
     Of four bands of 16 bits, one at least differs in no more than a quarter of the distance (pigeonhole), so only
     hashes are compared whose band is one of those few neighbours (Norouzi et al. 2012, "Fast Search in Hamming Space
     with Multi-Index Hashing").
     """
-    seen: list[Pairs] = []
+    seen: list[Pairs] = [np.empty((0, 2), np.int64)]
     for shift in range(0, BITS, BAND):
         mine, yours = (
             ((side >> np.uint64(shift)) & np.uint64(BUCKETS - 1)).astype(np.int64) for side in (ours, theirs)
@@ -142,8 +180,8 @@ def _near(ours: Hashes, theirs: Hashes, distance: int, *, within: bool) -> Itera
                     candidates = candidates[candidates[:, 0] < candidates[:, 1]]
                 apart = ours[candidates[:, 0]] ^ theirs[candidates[:, 1]]
                 seen.append(candidates[_ones(apart) <= distance])
-    if seen:
-        yield from ((int(one), int(other)) for one, other in np.unique(np.concatenate(seen), axis=0))
+    near: Pairs = np.unique(np.concatenate(seen), axis=0)
+    return near
 
 
 def _flips(radius: int) -> list[int]:

@@ -13,13 +13,13 @@ from edgeloop.config import Config
 from edgeloop.dataset import MergeReport, count_boxes, load_names, merge
 from edgeloop.formats import read
 from edgeloop.formats.findings import below
+from edgeloop.formats.notices import nearly_repeated
 from edgeloop.formats.paths import require_images
 from edgeloop.frame_intake import register
 from edgeloop.inspection import InspectionCache, inspect_files
 from edgeloop.labelling import PullReport
 from edgeloop.log_intake import take_log
-from edgeloop.manifest import has_manifest
-from edgeloop.near_duplicates import clusters
+from edgeloop.manifest import has_manifest, known_looks
 from edgeloop.output import say
 from edgeloop.splits import GroupRule
 from edgeloop.video_frames import count_chosen, take_video
@@ -42,9 +42,11 @@ def ingest(arrival: Arrival, config: Config, settings: IngestSettings | None = N
     rule = None if asked.split_by is None else GroupRule.parse(asked.split_by)
     cache = None if asked.dry_run else InspectionCache(config.workspace.inspections, place)
     names = load_names(data) if has_manifest(data) else None
+    looks = known_looks(data)
     found = read(place, arrival.layout or "auto", names, asked.fix, partial(inspect_files, cache=cache))
     merged = merge(data, found.frames, found.names, rule, config.shares, dry_run=asked.dry_run)
-    hashes = [frame.frame.perceptual_hash for frame in found.frames if frame.frame.perceptual_hash is not None]
+    near = nearly_repeated(place, found.frames, looks)
+    told = {finding.path for finding in merged.left_out}  # what they are near to
     report = IngestReport(
         source=arrival.source,
         kind="labelled",
@@ -52,10 +54,10 @@ def ingest(arrival: Arrival, config: Config, settings: IngestSettings | None = N
         names=found.names,
         boxes=count_boxes(found.frames, found.names),
         duplicates=found.files - len(found.frames),
-        near_duplicates=sum(map(len, clusters(hashes))),
+        near_duplicates=len(near),
         rejected=below(place, (*found.rejected, *merged.left_out)),
         fixed=below(place, found.mended),
-        notices=below(place, found.notices),
+        notices=below(place, (*found.notices, *(one for one in near if one.path not in told))),
         dry_run=asked.dry_run,
         **merged.model_dump(include={"added", "updated", "unchanged", "kept", "stayed", "state"}),
     )

@@ -136,15 +136,16 @@ def _phrase(folder: Path, kind: Kind, found: list[Finding]) -> str:
 
 def below(folder: Path, findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The findings with paths relative to the set, which say the same on every machine; paths outside it stay."""
-    return tuple(finding.model_copy(update={"path": _below(folder, finding.path)}) for finding in findings)
+    return tuple(finding.model_copy(update={"path": in_set(folder, finding.path)}) for finding in findings)
 
 
-def _below(folder: Path, path: Path) -> Path:
+def in_set(folder: Path, path: Path) -> Path:
+    """A path relative to the set; one outside it as it is."""
     return path.relative_to(folder) if path != folder and path.is_relative_to(folder) else path
 
 
 def _named(folder: Path, finding: Finding) -> str:
-    shown = _below(folder, finding.path)
+    shown = in_set(folder, finding.path)
     return f"{printable(shown)} ({finding.reason})" if finding.reason else printable(shown)
 
 

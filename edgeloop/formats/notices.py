@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from edgeloop.formats.findings import Finding, notice, printable
+from edgeloop.formats.findings import Finding, in_set, notice, printable
 from edgeloop.formats.headers import UPRIGHT, Header, read_header
 from edgeloop.formats.paths import Inside
 from edgeloop.formats.rules import Kind
 from edgeloop.formats.suspicious import suspicious
 from edgeloop.frames import LabelledFrame
+from edgeloop.near_duplicates import partners
 from edgeloop.progress import bar
 
 # What becomes of a picture of each mode: detectors are trained on, and run on, three channels of 8 bits.
@@ -44,6 +45,27 @@ def linked(folder: Path, files: Iterable[Path]) -> list[Finding]:
     inside = Inside(folder)
     outside = [path for path in dict.fromkeys(files) if not inside.holds(path)]
     return _counted("linked-outside", outside, "reached by a link that leads out of the set, and taken in")
+
+
+def nearly_repeated(folder: Path, frames: Sequence[LabelledFrame], known: Mapping[str, int]) -> list[Finding]:
+    """A notice for every frame that nearly shows what another one shows, with one that it is near to.
+
+    Args:
+        folder: the set's.
+        frames: of the set, each content once.
+        known: perceptual hashes of the data set's frames by their ids; those of the set itself do not count.
+    """
+    seen = [(one.frame.image, look) for one in frames if (look := one.frame.perceptual_hash) is not None]
+    others = sorted(known.keys() - {one.frame.frame_id for one in frames})
+    names = [printable(in_set(folder, image).as_posix()) for image, _ in seen]
+    names += [f"the frame {name} of the data set" for name in others]
+    found = partners([look for _, look in seen], [known[name] for name in others])
+    reasons = {at: f"nearly shows {names[other]}, {_counted_bits(bits)} apart" for at, (other, bits) in found.items()}
+    return [notice("near-duplicate", seen[at][0], reason) for at, reason in reasons.items()]
+
+
+def _counted_bits(bits: int) -> str:
+    return "1 bit" if bits == 1 else f"{bits} bits"
 
 
 def _modes(images: Sequence[Path], headers: Sequence[Header]) -> list[Finding]:

@@ -34,6 +34,7 @@ Kind = Literal[
     "near-duplicate-box",
     "odd-size",
     "leak",
+    "near-duplicate",
 ]
 
 
@@ -85,4 +86,5 @@ RULES: dict[Kind, Rule] = {
     "near-duplicate-box": Rule("notice", "two boxes of one class on one object"),
     "odd-size": Rule("notice", "box of an unusual size for its class"),
     "leak": Rule("warning", "frame that would leak between the sides of the split"),
+    "near-duplicate": Rule("notice", "frame that nearly shows what another one shows"),
 }

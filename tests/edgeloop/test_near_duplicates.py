@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeloop.near_duplicates import BITS, NEAR, clusters, pairs, pairs_between, perceptual_hash
+from edgeloop.near_duplicates import BITS, NEAR, clusters, pairs, pairs_between, partners, perceptual_hash
 
 HASH = st.integers(0, 2**BITS - 1)
 
@@ -98,6 +98,28 @@ def test_clusters_are_closed_under_pairs(hashes: list[int]) -> None:
     assert all(len(group) > 1 for group in found)
     place = {index: number for number, group in enumerate(found) for index in group}
     assert all(place[i] == place[j] for i, j in pairs(hashes))
+
+
+@given(crowds(), crowds(), st.integers(0, 9))
+@settings(max_examples=150, deadline=None)
+def test_who_has_a_partner_is_as_by_brute_force(hashes: list[int], known: list[int], distance: int) -> None:
+    """Each hash that has another within the distance gets one, never itself, and the bits are those between them."""
+    every = [*hashes, *known]
+    near = {
+        i for i, one in enumerate(hashes) for j, other in enumerate(every) if i != j and apart(one, other) <= distance
+    }
+    found = partners(hashes, known, distance)
+    assert set(found) == near
+    assert all(i != j and apart(hashes[i], every[j]) == bits <= distance for i, (j, bits) in found.items())
+
+
+@pytest.mark.timeout(60)
+def test_partners_of_a_fixed_camera_are_found_at_once() -> None:
+    """Fifty thousand pictures of one scene have a billion pairs; nobody makes them, wherever in the list they begin."""
+    random = np.random.default_rng(0)
+    strangers = [int(value) for value in random.integers(0, 2**63, 5_000)]
+    scene = [1 << a | 1 << b | 1 << c for a, b, c in random.integers(0, 64, (50_000, 3)).tolist()]
+    assert len(partners([*strangers, *scene])) == len(scene)
 
 
 @pytest.mark.parametrize("seed", range(12))

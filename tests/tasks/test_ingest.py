@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from edgeloop.config import Config
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.formats import yolo
+from edgeloop.manifest import read_manifest
 from edgeloop.store import FrameStore
 from tasks.arrivals import list_arrivals
 from tasks.ingest import ingest as ingest_stage
@@ -90,6 +92,44 @@ def test_a_bad_source_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"1 × unreadable image: images/8.png \(truncated or corrupt"):
         ingest(bad, config)
     assert {path: sha256(path) for path in data.rglob("*") if path.is_file()} == before
+
+
+def near_set(folder: Path, **pictures: np.ndarray) -> Path:
+    """A YOLO set of JPEGs on two sides, taken turn by turn."""
+    for number, (name, pixels) in enumerate(pictures.items()):
+        side = ("train", "val")[number % 2]
+        image, label = folder / f"images/{side}/{name}.jpg", folder / f"labels/{side}/{name}.txt"
+        for path in (image, label):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(image), pixels)
+        label.write_text("0 0.5 0.5 0.5 0.5\n")
+    (folder / "data.yaml").write_text(yolo.yaml_text(NAMES, ["train", "val"]))
+    return folder
+
+
+def brighter(pixels: np.ndarray) -> np.ndarray:
+    return cv2.convertScaleAbs(pixels, alpha=0.97, beta=4)
+
+
+@pytest.mark.parametrize("settings", [DRY, None])
+def test_near_duplicates_are_named(tmp_path: Path, settings: IngestSettings | None) -> None:
+    """Each frame that nearly repeats one of the source or of the data set is counted and named with it, also when only
+    asked; again it says the same, though the data set now holds the frames themselves."""
+    config = Config(root=tmp_path / "ws")
+    ingest(near_set(tmp_path / "before", old=smooth(1), other=smooth(2)), config)
+    (old,) = [row.frame_id for row in read_manifest(config.workspace.data) if row.split == "train"]
+    pictures = {"again": brighter(smooth(1)), "alone": smooth(3), "a": smooth(4), "b": brighter(smooth(4))}
+    folder = near_set(tmp_path / "set", **pictures)
+    for _ in range(2):
+        report = ingest(folder, config, settings)
+        assert report.near_duplicates == 3
+        found = {one.path.as_posix(): one.reason for one in report.notices if one.kind == "near-duplicate"}
+        assert found.keys() == {"images/train/again.jpg", "images/train/a.jpg", "images/val/b.jpg"}
+        assert re.fullmatch(
+            rf"nearly shows the frame {old} of the data set, \d bits? apart", found["images/train/again.jpg"]
+        )
+        assert re.fullmatch(r"nearly shows images/val/b.jpg, \d bits? apart", found["images/train/a.jpg"])
+        assert re.fullmatch(r"nearly shows images/train/a.jpg, \d bits? apart", found["images/val/b.jpg"])
 
 
 def test_bccd(shared: Path, tmp_path: Path) -> None:
