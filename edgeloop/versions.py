@@ -89,6 +89,8 @@ def find(place: Workspace, name: str) -> str:
 
 def _current(place: Workspace) -> str:
     md5 = pointed(place.pointer)
+    if md5 is None and not place.pointer.exists():
+        raise BadInput("there is no data set yet; run `edgeloop ingest` on a labelled set first.")
     if md5 is None:
         raise BadInput(f"{printable(place.pointer)} names no version; expected one that `edgeloop ingest` made.")
     return md5

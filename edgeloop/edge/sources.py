@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,10 @@ from edgeloop.formats.images import MAXIMUM_BYTES, SUFFIXES
 from edgeloop.formats.names import UNKNOWN_CAMERA, camera_and_time
 from edgeloop.formats.paths import require_images
 from edgeloop.frames import frame_id
+
+# Quiet: what is wrong with a video is said here, in one sentence.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 Warn = Callable[[str], None]
 

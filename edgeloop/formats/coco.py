@@ -87,7 +87,8 @@ def _add(
             entry = Entry(image, document.path, document.side)
             pages.sheets[entry] = _joined(pages.sheets[entry], sheet) if entry in pages.sheets else sheet
     for number in content.boxes.keys() - content.images.keys():
-        reason = f"{len(content.boxes[number])} boxes for the image {number}, which it does not list"
+        count = len(content.boxes[number])
+        reason = f"{'a box' if count == 1 else f'{count} boxes'} for the image {number}, which it does not list"
         pages.findings.append(error("label-without-image", document.path, reason))
 
 

@@ -107,7 +107,7 @@ def read(
     report = assemble(listing, parse, inspect, fix)
     if not report.frames:
         raise BadInput(
-            f"{printable(folder)} holds no image with its label: all {len(report.findings)} findings leave one out."
+            f"{printable(folder)} holds no image with its label: {len(report.findings)} were left out or had none."
         )
     files = (path for entry in listing.entries for path in (entry.image, entry.annotation))
     return replace(report, notices=tuple(notices(folder, report.frames, report.names, files)))

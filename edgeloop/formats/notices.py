@@ -16,10 +16,10 @@ from edgeloop.progress import bar
 
 # What becomes of a picture of each mode: detectors are trained on, and run on, three channels of 8 bits.
 DECODED = {
-    "grey": "their grey is repeated in three channels",
-    "palette": "their colours are looked up",
-    "alpha": "their transparency is dropped, and what lies beneath shows",
-    "CMYK": "their colours are converted without their profile",
+    "grey": "the grey is repeated in three channels",
+    "palette": "the colours are looked up",
+    "alpha": "the transparency is dropped, and what lies beneath shows",
+    "CMYK": "the colours are converted without their profile",
     "more than 8 bits": "only the upper 8 bits of each value are kept",
 }
 
@@ -79,7 +79,7 @@ def _modes(images: Sequence[Path], headers: Sequence[Header]) -> list[Finding]:
 
 def _turned(images: Sequence[Path], headers: Sequence[Header]) -> list[Finding]:
     found = [image for image, header in zip(images, headers, strict=True) if header.orientation != UPRIGHT]
-    what = "turned as their EXIF orientation says when they are decoded; make sure that their boxes were drawn so"
+    what = "turned as their EXIF orientation says when they are decoded; make sure that the boxes were drawn so"
     return _counted("exif-rotation", found, what)
 
 
@@ -88,5 +88,5 @@ def _counted(kind: Kind, found: Sequence[Path], what: str) -> list[Finding]:
     if not found:
         return []
     first = printable(found[0].name)
-    reason = f"{len(found)} {'file is' if len(found) == 1 else 'files are'} {what}; the first is {first}"
+    reason = f"{first} is {what}" if len(found) == 1 else f"{len(found)} files are {what}; the first is {first}"
     return [notice(kind, found[0], reason)]

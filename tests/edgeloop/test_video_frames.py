@@ -108,14 +108,19 @@ def test_what_decodes_of_a_cut_video_is_taken(tmp_path: Path) -> None:
     assert "the file is cut short" in report.warnings[0]
 
 
-@pytest.mark.parametrize("content", [b"", b"no video at all", None], ids=["empty", "text", "missing"])
-def test_what_is_no_video_is_one_sentence(tmp_path: Path, content: bytes | None) -> None:
-    """Nothing is stored."""
+@pytest.mark.parametrize(
+    "content", [b"", b"no video at all", b"\0\0\0\x20ftypisom", None], ids=["empty", "text", "cut off", "missing"]
+)
+def test_what_is_no_video_is_one_sentence(
+    tmp_path: Path, content: bytes | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is stored, and the decoder adds no lines of its own."""
     path = tmp_path / "a.mp4"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BadInput, match=r"a\.mp4"):
         take_video(path, str(tmp_path / "store"), VideoSampling())
+    assert capfd.readouterr().err == ""
     assert not (tmp_path / "store/frames").exists()
 
 

@@ -456,7 +456,7 @@ def test_what_cannot_be_checked_out(config: Config, tmp_path: Path) -> None:
     """No data, no version, no hash, an unknown one, and a folder that holds something: one sentence each."""
     with pytest.raises(BadInput, match="holds no data set"):
         commit_version.fn(config)
-    with pytest.raises(BadInput, match="names no version"):
+    with pytest.raises(BadInput, match="there is no data set yet"):
         current_version(config)
     with pytest.raises(BadInput, match="expected a version: current, previous"):
         checkout_version(config, "../../etc", tmp_path / "out")
