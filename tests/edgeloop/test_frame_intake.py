@@ -141,6 +141,7 @@ frame_intake.register(source, str(place / "store"), InspectionCache(place / "cac
 """
 
 
+@pytest.mark.integration
 def test_killed_at_any_point_it_goes_on(tmp_path: Path, root: Path) -> None:
     """SIGKILL again and again: in the end the store and the catalogue are those of one undisturbed run."""
     photos(tmp_path / "in", 300)

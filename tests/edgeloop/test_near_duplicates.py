@@ -39,7 +39,7 @@ def crowds(draw: st.DrawFn) -> list[int]:
 
 
 @given(crowds(), st.integers(0, 9))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_pairs_are_those_of_brute_force(hashes: list[int], distance: int) -> None:
     """Every pair within the distance, and no other."""
     expected = [
@@ -52,7 +52,7 @@ def test_pairs_are_those_of_brute_force(hashes: list[int], distance: int) -> Non
 
 
 @given(crowds(), crowds(), st.integers(0, 9))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_pairs_between_are_those_of_brute_force(new: list[int], known: list[int], distance: int) -> None:
     """Every pair of a new and a known hash within the distance, and no other."""
     expected = [
@@ -89,7 +89,7 @@ def by_brute_force(hashes: list[int]) -> list[list[int]]:
 
 
 @given(crowds())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_clusters_are_closed_under_pairs(hashes: list[int]) -> None:
     """Two hashes within the distance are in one cluster, clusters do not overlap, and none has a single member."""
     found = clusters(hashes)
@@ -101,7 +101,7 @@ def test_clusters_are_closed_under_pairs(hashes: list[int]) -> None:
 
 
 @given(crowds(), crowds(), st.integers(0, 9))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_who_has_a_partner_is_as_by_brute_force(hashes: list[int], known: list[int], distance: int) -> None:
     """Each hash that has another within the distance gets one, never itself, and the bits are those between them."""
     every = [*hashes, *known]

@@ -94,7 +94,7 @@ def leaks(rule: GroupRule, one: LabelledFrame, other: LabelledFrame) -> bool:
     return bool(one.group) and one.group == other.group
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(RULES).map(GroupRule.parse), growth)
 def test_growing_data_never_leaks_and_moves_nothing(rule: GroupRule, batches: list[list[dict[str, object]]]) -> None:
     """Whatever comes, in whatever batches: sides are only added, what belongs together is on one side, the audit side

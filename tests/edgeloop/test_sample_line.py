@@ -48,6 +48,7 @@ def mean_statistics(paths: list[Path]) -> tuple[float, float]:
     return float(np.mean([s.brightness for s in seen])), float(np.mean([s.sharpness for s in seen]))
 
 
+@pytest.mark.integration
 def test_same_seed_same_bytes_another_seed_others(scene: Scene, tmp_path: Path) -> None:
     """Everything follows from size and seed: names, pictures, labels and counts."""
     again = generate(tmp_path / "again", SMALL, seed=3)
