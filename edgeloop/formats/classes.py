@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeloop.errors import BadInput
-from edgeloop.formats.findings import Finding, error, printable
+from edgeloop.formats.findings import Finding, error, printable, warning
 
 MAXIMUM_NAME = 200  # characters; longer is no name
 _UNNAMEABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, half characters, line and paragraph separators
@@ -22,7 +22,7 @@ class Classes:
     Attributes:
         names: index is the class id.
         ids: class id by each spelling that the set uses; a spelling that is missing is an unknown class.
-        findings: spellings that were taken for one.
+        findings: spellings that were taken for one, and names that are none of the wanted.
     """
 
     names: tuple[str, ...]
@@ -57,11 +57,16 @@ def match_names(path: Path, spellings: Sequence[str], wanted: Sequence[str] | No
     by_folded = {folded(name): name for name in reversed(order)}
     meant = {name: name if name in order else by_folded.get(folded(name)) for name in spellings}
     findings = [_respelled(path, name, known) for name, known in meant.items() if known not in (None, name)]
+    findings += [_unused(path, name) for name, known in meant.items() if known is None]
     return Classes(tuple(order), {name: order[known] for name, known in meant.items() if known}, tuple(findings))
 
 
 def _respelled(path: Path, name: str, known: str | None) -> Finding:
     return error("class-spelling", path, f"{name!r} and {known!r}", fix=f"{name!r} becomes {known!r}")
+
+
+def _unused(path: Path, name: str) -> Finding:
+    return warning("unused-class", path, f"{name[:40]!r}: the data set has no such class, and no box here is one")
 
 
 def folded(name: str) -> str:

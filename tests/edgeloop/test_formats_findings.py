@@ -447,7 +447,7 @@ def broken(kind: Kind, folder: Path) -> Path:  # noqa: C901  # one line for each
     return folder
 
 
-JOINING = ("leak", "near-duplicate")  # found where a set joins the data set
+JOINING = ("leak", "near-duplicate", "unused-class")  # found where a set joins the data set
 
 
 def outcome(folder: Path, fix: bool) -> ReadReport | str:
