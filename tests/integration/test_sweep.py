@@ -42,7 +42,7 @@ def config(tmp_path: Path) -> Path:
     (tmp_path / "sweep.yaml").write_text(
         "name: toys\nbase: toy.yaml\narchitectures: [broken.yaml, toy.yaml]\nimgsz: [64]\nbatches: [1, 2]\nrungs: 2\n"
     )
-    (tmp_path / "device.yaml").write_text("name: test\ntimed_frames: 100\nmaximum_p99_ms: 1000\n")
+    (tmp_path / "device.yaml").write_text("name: test\nruntimes: [openvino]\ntimed_frames: 100\nmaximum_p99_ms: 1000\n")
     (tmp_path / "config.yaml").write_text("card: toy.yaml\nsweep: sweep.yaml\ndevice: device.yaml\n")
     assert run(["ingest", str(tmp_path / "set"), "--config", str(tmp_path / "config.yaml")]) == 0
     return tmp_path / "config.yaml"
