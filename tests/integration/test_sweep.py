@@ -20,7 +20,10 @@ from edgeloop.sweep_trials import SweepResult
 from tests.demo_runs import stages
 from tests.training_sets import toy_card, write_set
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif("EDGELOOP_SLOW_TESTS" not in os.environ, reason="takes three minutes: set EDGELOOP_SLOW_TESTS"),
+]
 
 
 @pytest.fixture

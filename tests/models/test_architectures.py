@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,13 @@ from tests.training_sets import SIDE, write_set
 
 pytestmark = pytest.mark.integration
 
-ARCHITECTURES = ("yolov8n", "yolov8s", "yolov9t", "yolov9s", "yolo11n", "yolo26n")
+LARGER = pytest.mark.skipif(
+    "EDGELOOP_SLOW_TESTS" not in os.environ, reason="the same layers as the smaller scale: set EDGELOOP_SLOW_TESTS"
+)
+ARCHITECTURES = (
+    "yolov8n", "yolov9t", "yolo11n", "yolo26n",
+    pytest.param("yolov8s", marks=LARGER), pytest.param("yolov9s", marks=LARGER),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
