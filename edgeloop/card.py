@@ -262,6 +262,8 @@ def load_yaml(kind: type[R], path: Path) -> R:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadInput(f"{path} does not exist; expected a {kind.__name__} in YAML.") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); expected a {kind.__name__} in YAML.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     return kind.from_document(document, str(path))

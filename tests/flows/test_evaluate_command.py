@@ -165,6 +165,10 @@ def test_files_that_do_not_fit(
     pickle.write_bytes(b"PK\x03\x04")
     assert evaluate(pickle, data) == 2
     assert "opening one runs the code in it" in refusal(capsys)
+    before = artifact.path.read_bytes()
+    assert evaluate(artifact.path, data, "--report", str(artifact.path)) == 2
+    assert "expected a file to write that ends in .html, came one that ends in .onnx" in refusal(capsys)
+    assert artifact.path.read_bytes() == before
     assert evaluate(tmp_path / "none.onnx", data) == 2
     assert "does not exist" in refusal(capsys)
 

@@ -72,6 +72,8 @@ def test_bad_input_exits_2_in_one_sentence(place: Path, tmp_path: Path, capsys: 
         "opening one runs the code in it": quantize(place, out, model=checkpoint),
         "1 calibration frames; expected at least 8": quantize(place, out, calibrate=few),
         "calibration: input should be": quantize(place, out, "--method", "magic"),
+        "is the model itself": quantize(place, place / "own.onnx"),
+        "expected a file to write that ends in .onnx, came a folder": quantize(place, few),
     }
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("edgeloop: ")]
     assert set(tries.values()) == {2}
