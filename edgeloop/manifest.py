@@ -120,6 +120,15 @@ def read_manifest(folder: Path) -> list[Row]:
     Raises:
         BadInput: no manifest, or a file that is not one.
     """
+    table = _read_table(folder)
+    columns = {name: table.column(name).to_pylist() for name in table.schema.names}
+    if "history" in columns:
+        columns["class_ids"] = [tuple(ids) for ids in columns["class_ids"]]
+        columns["history"] = [tuple(PastLabel(**past) for past in history) for history in columns["history"]]
+    return [Row(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+
+
+def _read_table(folder: Path) -> pa.Table:
     path = folder / MANIFEST_NAME
     try:
         table = pq.read_table(path)
@@ -131,11 +140,7 @@ def read_manifest(folder: Path) -> list[Row]:
         ) from error
     if not any(table.schema.equals(schema) for schema in MANIFEST_SCHEMAS.values()):
         raise BadInput(f"{path} has other columns than this edgeloop reads; use the release that wrote it.")
-    columns = {name: table.column(name).to_pylist() for name in table.schema.names}
-    if "history" in columns:
-        columns["class_ids"] = [tuple(ids) for ids in columns["class_ids"]]
-        columns["history"] = [tuple(PastLabel(**past) for past in history) for history in columns["history"]]
-    return [Row(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+    return table
 
 
 def read_marks(folder: Path) -> tuple[int, str]:
@@ -155,8 +160,11 @@ def known_looks(folder: Path) -> dict[str, int]:
     Raises:
         BadInput: a manifest that cannot be read.
     """
-    rows = read_manifest(folder) if has_manifest(folder) else []
-    return {row.frame_id: row.perceptual_hash for row in rows if row.perceptual_hash is not None}
+    table = _read_table(folder) if has_manifest(folder) else None
+    if table is None or "perceptual_hash" not in table.column_names:
+        return {}
+    frames, looks = (table.column(name).to_pylist() for name in ("frame_id", "perceptual_hash"))
+    return {frame: look for frame, look in zip(frames, looks, strict=True) if look is not None}
 
 
 def state_of(folder: Path) -> str:
