@@ -42,7 +42,7 @@ from edgeloop.edge.runtime import open_runtime
 from edgeloop.evaluation import match_audit, predict
 from edgeloop.matching import Matches
 from edgeloop.measures import ThresholdReport
-from edgeloop.operating_points import operating_point
+from edgeloop.operating_points import COMPARED, operating_point
 from edgeloop.prior_shift import Production, estimate_shift
 from edgeloop.ranking import Labelled
 from edgeloop.threshold_report import report_thresholds
@@ -204,7 +204,7 @@ def table(detectors: Sequence[MeasuredSet], document: Row) -> str:
     lines = []
     for key in dict.fromkeys((row["epochs"], row["precision"]) for row in document["rows"]):
         mine = [row for row in document["rows"] if (row["epochs"], row["precision"]) == key]
-        for value in (0.25, 0.5):
+        for value in COMPARED:
             point = mine[0]["held_out"][f"global {value}"]
             lines.append(_line((*key, f"global {value}"), [value] * len(of.fp32.names), point, ""))
         for row in mine:
@@ -227,7 +227,7 @@ def table(detectors: Sequence[MeasuredSet], document: Row) -> str:
         f"Production that shows fewer objects: cost / 1,000 frames, mean of {TRIALS} draws, {of.checkpoint.epochs} "
         f"epochs, FP32. Of the judged labels and of what found them a share is kept; false positives stay."
     )
-    compared = [f"global {value}" for value in (0.25, 0.5)]
+    compared = [f"global {value}" for value in COMPARED]
     asked = [
         [one["epochs"], one["rare"], one["red"], *(_share(one[name]) for name in compared)] for one in document["costs"]
     ]
