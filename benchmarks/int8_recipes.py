@@ -32,7 +32,7 @@ from edgeloop.edge.machine import instructions, machine
 from edgeloop.edge.runtime import CPU_RUNTIMES, Runtime, RuntimeName, open_runtime
 from edgeloop.files import sha256
 from edgeloop.progress import bar
-from edgeloop.qdq import Graph, check_qdq, float_tail, load_graph, name_of
+from edgeloop.qdq import Graph, check_qdq
 from edgeloop.yardstick import Yardstick
 from models.calibration import choose_frames, describe_frames, read_inputs
 from models.float_layers import quantized_layers
@@ -109,7 +109,6 @@ def build(of: MeasuredSet, work: Path) -> Files:
         made[f"INT8, {describe(recipe)}"] = write_int8(of.fp32, content, recipe, work / f"int8-{number}.onnx")
     judge = Judge(of.fp32, of.choosing, images[:GLANCED], "openvino", work / "search")
     made[CHOSEN], found = search(judge, images, card, work / "searched.onnx")
-    made["NNCF, Conv alone, float head"] = from_file(of.fp32, work / "nncf.onnx", lambda to: nncf(of.fp32, images, to))
     made["naive: every Conv, min-max"] = from_file(of.fp32, work / "naive.onnx", lambda to: naive(of.fp32, images, to))
     return Files(of, made, found.reason)
 
@@ -140,23 +139,6 @@ def naive(fp32: Artifact, frames: Iterable[Path], out: Path) -> None:
         weight_type=QuantType.QInt8,
         extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
     )
-
-
-def nncf(fp32: Artifact, frames: tuple[Path, ...], out: Path) -> None:
-    """NNCF's post-training quantization with fast bias correction, the same convolutions in INT8 as ours."""
-    import nncf as library
-
-    graph = load_graph(fp32.path)
-    kept = [name_of(node) for node in {id(node): node for node in [*float_tail(graph), *graph.tail]}.values()]
-    others = sorted({node.op_type for node in graph.nodes} - {"Conv"})
-    model = library.quantize(
-        graph.model,
-        library.Dataset([{"images": array.copy()} for array in read_inputs(frames, fp32.imgsz)]),
-        preset=library.QuantizationPreset.PERFORMANCE,
-        subset_size=len(frames),
-        ignored_scope=library.IgnoredScope(names=kept, types=others, validate=False),
-    )
-    onnx.save(model, str(out))
 
 
 def rows(files: Files, kept: Path) -> list[Row]:

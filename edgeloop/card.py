@@ -51,7 +51,7 @@ class QuantizeCard(Record):
 
     Attributes:
         calibration: how far an activation's range reaches: its largest magnitude, a percentile of them, or TensorRT's
-            entropy; "auto" lets the search compare them all.
+            entropy; "nncf" leaves ranges and biases to NNCF; "auto" lets the search compare them all.
         percentile: for "percentile"; 99.999 lost less than 99.99 on the three sets of docs/quantization.md.
         frames: calibration frames, from the training side.
         float_head: leave the head's output convolutions and the DFL in float.
@@ -67,7 +67,7 @@ class QuantizeCard(Record):
         qat: train with INT8 simulated where the search cannot keep the limits; None leaves it at the nearest file.
     """
 
-    calibration: Literal["auto", "minmax", "percentile", "entropy"] = "percentile"
+    calibration: Literal["auto", "minmax", "percentile", "entropy", "nncf"] = "percentile"
     percentile: float = Field(default=99.999, gt=50, le=100)
     frames: int = Field(default=200, ge=8)
     float_head: bool = True

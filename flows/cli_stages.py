@@ -121,7 +121,9 @@ def quantize(
     class_limit: Annotated[
         float | None, typer.Option(min=0, help="AP50-95 a class may lose, absolute (0.05 is 5 points).")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="auto (compares them), percentile, minmax or entropy.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="auto (compares them), percentile, minmax, entropy or nncf.")
+    ] = None,
     judge: Annotated[
         str | None, typer.Option(help="The loss by its estimate, or by the bound of its 95 % interval.")
     ] = None,

@@ -42,6 +42,7 @@ from models.onnx_graph import serialise
 from models.quantize import Calibration, calibrate, insert_qdq, open_float, write_int8
 
 PERCENTILES = (99.9, 99.99, 99.999, 99.9999)
+METHODS = ("minmax", "entropy", "nncf")
 REPORT = ".quantize.json"
 
 
@@ -207,14 +208,14 @@ def recipes(card: QuantizeCard) -> list[QuantizeCard]:
     if card.calibration != "auto":
         return [card]
     percentiles = sorted({*PERCENTILES, card.percentile})
-    methods = [{"calibration": "percentile", "percentile": value} for value in percentiles]
-    methods += [{"calibration": "minmax"}, {"calibration": "entropy"}]
+    methods: list[dict[str, object]] = [{"calibration": "percentile", "percentile": value} for value in percentiles]
+    methods += [{"calibration": name} for name in METHODS]
     return [card.model_copy(update=changes) for changes in methods]
 
 
 def describe(card: QuantizeCard) -> str:
     """A calibration in words."""
-    words = {"minmax": "min-max", "entropy": "entropy"}
+    words = {"minmax": "min-max", "entropy": "entropy", "nncf": "NNCF"}
     return words.get(card.calibration, f"percentile {card.percentile:g}")
 
 

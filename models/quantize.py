@@ -25,6 +25,7 @@ from edgeloop.progress import bar
 from edgeloop.qdq import Graph, check_qdq, float_tail, load_graph, name_of
 from models.bias import correct_biases, data_scales
 from models.calibration import Means, Reach, measure_means, measure_reach, read_inputs
+from models.nncf_door import quantize_with_nncf
 from models.onnx_graph import serialise
 
 MINIMUM_FRAMES = 8
@@ -116,6 +117,9 @@ def calibrate(graph: Graph, images: Sequence[Path], side: int, kind: InputKind =
 
 def insert_qdq(graph: Graph, calibration: Calibration, card: QuantizeCard) -> bytes:
     """The ONNX bytes of the graph with Q/DQ around its convolutions, by the card's calibration method."""
+    if card.calibration == "nncf":
+        inputs = read_inputs(calibration.images, calibration.side, calibration.kind)
+        return serialise(quantize_with_nncf(graph, copy_with_names(graph), inputs, card.float_head))
     kept = [name_of(node) for node in float_tail(graph)] if card.float_head else []
     limits = {name: histogram.threshold(card) for name, histogram in calibration.reach.items()}
     quantized = place_qdq(graph, limits, kept)

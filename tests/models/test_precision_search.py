@@ -49,11 +49,12 @@ def find(
     return search(judge(fp32, sides, folder / "kept"), sides[0], card, folder / "int8.onnx")
 
 
+@pytest.mark.integration
 def test_every_calibration_is_compared(fp32: Artifact, sides: tuple[list[Path], AuditFrames], tmp_path: Path) -> None:
     """With a limit that all keep, no layer is floated and the one that moves the detections least is the file."""
     artifact, report = find(fp32, sides, CARD, tmp_path)
     assert report.reached
-    assert {row.recipe.split()[0] for row in report.rows} == {"percentile", "min-max", "entropy"}
+    assert {row.recipe.split()[0] for row in report.rows} == {"percentile", "min-max", "entropy", "NNCF"}
     assert report.chosen.moved == min(row.moved for row in report.rows)
     assert (artifact.precision, artifact.id, report.reference_id) == ("int8", report.artifact_id, fp32.id)
     assert load_artifact(artifact.path) == artifact

@@ -14,13 +14,16 @@ from onnx import numpy_helper
 from edgeloop.artifact import Artifact, load_artifact
 from edgeloop.card import QuantizeCard
 from edgeloop.errors import BadInput, Refused
-from edgeloop.qdq import check_qdq
+from edgeloop.qdq import check_qdq, load_graph
 from models.bias import mean_output
 from models.calibration import read_inputs
+from models.float_layers import give_back, quantized_layers
+from models.onnx_graph import serialise
 from models.quantize import quantize
 from tests.detectors import SIDE, float_detector, replace_initializer, save_artifact
 
 CARD = QuantizeCard(frames=12)
+NNCF = pytest.param("nncf", marks=pytest.mark.integration)  # takes seconds to be imported
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def run(path: Path, array: np.ndarray) -> np.ndarray:
     return onnxruntime.InferenceSession(path).run(None, {"images": array})[0]
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
+@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy", NNCF])
 def test_result_passes_the_checker_and_agrees_with_fp32(
     fp32: Artifact, images: list[Path], tmp_path: Path, method: str
 ) -> None:
@@ -55,6 +58,20 @@ def test_result_passes_the_checker_and_agrees_with_fp32(
     array = np.random.default_rng(1).random((1, 3, SIDE, SIDE), np.float32)
     wanted, got = run(fp32.path, array), run(int8.path, array)
     assert 0 < np.abs(wanted - got).mean() < 0.05 * np.abs(wanted).mean()
+
+
+@pytest.mark.integration
+def test_layers_of_nncf_can_be_had_back(fp32: Artifact, images: list[Path], tmp_path: Path) -> None:
+    """All of them given back compute what the float model does, with its biases; and twice gives the same bytes."""
+    card = CARD.model_copy(update={"calibration": "nncf"})
+    int8, again = (quantize(fp32, images, card, tmp_path / f"{name}.onnx") for name in ("int8", "again"))
+    assert int8.sha256 == again.sha256
+    quantized, original = load_graph(int8.path), load_graph(fp32.path)
+    layers = quantized_layers(quantized)
+    assert layers == ("stem", "body")
+    (tmp_path / "float.onnx").write_bytes(serialise(give_back(quantized, original, layers)))
+    array = np.random.default_rng(1).random((1, 3, SIDE, SIDE), np.float32)
+    np.testing.assert_array_equal(run(tmp_path / "float.onnx", array), run(fp32.path, array))
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
