@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.int8_sets import MeasuredSet, prepare
+from benchmarks.int8_sets import WORK, MeasuredSet, prepare
 from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--bccd", type=Path, required=True)
     parser.add_argument("--start", type=Path, required=True, help="a .pt you trust")
     parser.add_argument("--epochs", type=int, nargs="*", default=EPOCHS, help="of the other detectors")
-    parser.add_argument("--work", type=Path, default=Path("var/benchmarks/int8"))
+    parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     others = [{"epochs": count} for count in asked.epochs]
