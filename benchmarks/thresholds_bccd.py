@@ -24,6 +24,7 @@ Writes thresholds_bccd.json and a table.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -120,8 +121,9 @@ def by_cost(of: MeasuredSet) -> list[Row]:
     return rows
 
 
+@functools.cache
 def labelled(artifact: Artifact, frames: AuditFrames) -> Labelled:
-    """What the artifact finds on a side, through the device's own frame path."""
+    """What the artifact finds on a side, through the device's own frame path; run once, asked for by every table."""
     runtime = open_runtime(artifact.path)
     try:
         seen = predict(artifact, frames, runtime)
