@@ -23,8 +23,8 @@ up: setup        ## start the local stack: Prefect, MLflow, workers, Label Studi
 down: setup      ## stop the local stack
 	@$(RUN) edgeloop down
 
-bench: setup     ## the side-by-side measurements quoted in the README
-	@$(RUN) python -m benchmarks
+bench: setup     ## the measurements that the documents quote and that need no data; BENCH=--help says more
+	@$(RUN) python -m benchmarks $(BENCH)
 
 setup: $(UV)
 	@$(UV) sync --frozen --quiet

@@ -113,7 +113,8 @@ def trial(artifact: Artifact, settings: Settings) -> tuple[RuntimeChoice, float]
 
 def table(document: dict[str, Any]) -> str:
     right, trials = (sum(row[key] for row in document["rows"]) for key in ("right", "trials"))
-    run = f"{document['machine']} ({', '.join(document['instructions'])}), {document['threads']} thread"
+    command = f"python -m benchmarks.auto_trials --trials {document['trials']} --threads {document['threads']}"
+    run = f"`{command}`; {document['machine']} ({', '.join(document['instructions'])}), {document['threads']} thread"
     columns = "input|file|medians, ms|fastest|its lead|right|sure|rounds|seconds|worst choice loses"
     figures = markdown(columns.split("|"), map(cells, document["rows"]))
     return f"{run}: `auto` chose the fastest runtime in {right} of {trials} trials.\n\n{figures}"

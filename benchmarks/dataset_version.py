@@ -178,7 +178,9 @@ class Plain:
 
 
 def table(document: dict[str, Any]) -> str:
+    command = f"python -m benchmarks.dataset_version --frames {document['frames']} --new {document['new']}"
     run = (
+        f"`{command} --turns {len(document['turns'])}`; "
         f"{document['new']:,} new frames on {document['frames']:,}, an image and a label file each; "
         f"{document['machine']}, {document['cores']} cores; medians of {len(document['turns'])} turns, seconds; peak "
         f"{document['memory_mb']} MB of one process for both, the first version included."

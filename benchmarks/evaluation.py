@@ -1,6 +1,6 @@
 """Evaluation side by side with pycocotools, the cost of intervals, and how often the gate promotes by chance.
 
-    python -m benchmarks.evaluation --images 5000 --trials 200 --out var/benchmarks
+    python -m benchmarks.evaluation [--images N] [--trials N]
 
 pycocotools is not a dependency: without it (`pip install --no-deps pycocotools` into a scratch environment on
 PYTHONPATH) its column stays empty. Everything is synthetic and seeded. Writes evaluation.json and a table in Markdown.
@@ -227,7 +227,8 @@ def table(rows: dict[str, Any]) -> str:
             ],
         ),
     ]
-    return "\n".join(tables)
+    command = f"python -m benchmarks.evaluation --images {evaluators['images']} --trials {rows['gate'][0]['trials']}"
+    return "\n".join([f"`{command}`, pycocotools installed beside it where it has figures.\n", *tables])
 
 
 if __name__ == "__main__":

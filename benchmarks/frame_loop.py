@@ -224,7 +224,8 @@ def row(side: int, lane: Lane, baseline: Lane) -> dict[str, Any]:
 def table(document: dict[str, Any]) -> str:
     columns = "input|loop|file|runtime|p50 ms|p99 ms|outside, ms|of the frame|against predict|speed-up|log, ms"
     run = (
-        f"{document['machine']} ({', '.join(document['instructions'])}), {document['threads']} thread, "
+        f"`python -m benchmarks.frame_loop --frames {document['frames']}`; {document['machine']} "
+        f"({', '.join(document['instructions'])}), {document['threads']} thread, "
         f"{document['frames']} frames of {document['image']} a loop, all loops taking turns in one run."
     )
     return f"{run}\n\n{markdown(columns.split('|'), map(cells, document['rows']))}"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.writing import RESULTS, keep
 from edgeloop.audit import AuditFrames
 from edgeloop.bootstrap import Doubles, average_precision, frame_weights, percentile_interval
 from edgeloop.card import Card, load_card
@@ -58,8 +58,8 @@ class Trained:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "edgeloop-imbalance")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--work", type=Path, default=ROOT / "var/benchmarks/imbalance")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     begin = time.monotonic()
     folder = line(asked.work)
@@ -83,9 +83,7 @@ def main() -> None:
         "rows": rows(runs, scored),
         "seconds": round(time.monotonic() - begin),
     }
-    write_text(asked.out / "imbalance.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "imbalance.md", report(document))
-    print(report(document))
+    keep(asked.out, "imbalance", document, report(document))
 
 
 def line(work: Path) -> Path:

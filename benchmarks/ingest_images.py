@@ -129,8 +129,9 @@ def table(document: dict[str, Any]) -> str:
         "images a second: bare, threads|bare, processes|edgeloop|of bare threads, processes|again, unchanged|faster|"
         "memory"
     )
+    command = f"python -m benchmarks.ingest_images --images {document['images']} --turns {len(document['turns'])}"
     run = (
-        f"{document['images']:,} JPEGs of {document['bytes'] / 1000:.1f} kB, {document['machine']}, "
+        f"`{command}`; {document['images']:,} JPEGs of {document['bytes'] / 1000:.1f} kB, {document['machine']}, "
         f"{document['cores']} cores; medians of {len(document['turns'])} turns."
     )
     middle = {key: statistics.median(turn[key] for turn in document["turns"]) for key in document["turns"][0]}

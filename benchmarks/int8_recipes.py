@@ -5,13 +5,12 @@
 Fine-tunes each set's card on its training side, exports it, makes every version from calibration frames of that side,
 chooses on the validation side, and measures all of them on a third side that had no part in anything, through the
 device's own frame path. Writes int8_recipes.json and tables in Markdown. What was trained and found before, in --work,
-is used again. The sample needs no data: --sets sample.
+is used again. Without a set's folder, that set is left out; the sample needs no data.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
-from benchmarks.int8_sets import CARDS, MeasuredSet, prepare
+from benchmarks.int8_sets import MeasuredSet, ask_for_sets, command, sets_of
 from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.artifact import Artifact
 from edgeloop.bootstrap import mean_average_precision
@@ -59,16 +58,11 @@ class Files:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--neu-det", type=Path, help="NEU-DET in YOLO layout, with data.yaml")
-    parser.add_argument("--bccd", type=Path, help="BCCD in Pascal VOC layout")
-    parser.add_argument("--start", type=Path, help="checkpoint that both are fine-tuned from; a .pt you trust")
-    parser.add_argument("--sets", default=",".join(CARDS), help="some of them")
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "edgeloop-int8-recipes")
+    ask_for_sets(parser)
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     begin = time.monotonic()
-    sources = {"neu-det": asked.neu_det, "bccd": asked.bccd, "sample": None}
-    measured = [measure(name, sources[name], asked.start, asked.work) for name in asked.sets.split(",")]
+    measured = [measure(of, asked.work) for of in sets_of(parser, asked)]
     document = {
         "machine": machine(),
         "instructions": instructions(),
@@ -79,19 +73,18 @@ def main() -> None:
     keep(asked.out, "int8_recipes", document, report(document))
 
 
-def measure(name: str, source: Path | None, start: Path | None, work: Path) -> Row:
+def measure(of: MeasuredSet, work: Path) -> Row:
     """One set: what was made of it and every row."""
-    of = prepare(name, source, start, work)
-    files = build(of, work / f"{name}-files")
+    files = build(of, work / f"{of.name}-files")
     return {
-        "set": name,
+        "set": of.name,
         "card": of.card.name,
         "imgsz": of.card.imgsz,
         "epochs": of.checkpoint.epochs,
         "start_sha256": of.checkpoint.start_sha256,
         "frames": {"train": len(of.train), "choosing": len(of.choosing.frames), "scoring": len(of.scoring.frames)},
         "search": files.reason,
-        "rows": rows(files, work / f"{name}-kept"),
+        "rows": rows(files, work / f"{of.name}-kept"),
     }
 
 
@@ -208,7 +201,7 @@ def measure_latency(runtimes: dict[Key, Runtime], side: int) -> dict[Key, float]
 def report(document: Row) -> str:
     """The figures in Markdown."""
     about = (
-        f"`python -m benchmarks.int8_recipes --neu-det DIR --bccd DIR --start CHECKPOINT.pt`; {document['machine']}, "
+        f"`{command('int8_recipes', (one['set'] for one in document['sets']))}`; {document['machine']}, "
         f"{', '.join(document['instructions'])}; {document['seconds']} s without training. Latency: median of {ROUNDS} "
         f"runs of the model alone, one thread, all files and runtimes taking turns; speed-up against the faster FP32 "
         f"runtime. Loss: relative mAP50-95 on the scoring side against FP32 in the same runtime, with the 95 % "

@@ -5,10 +5,12 @@ train: what is trained on and calibrated with. val: what recipes are chosen on. 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from edgeloop.artifact import Artifact, load_artifact, sidecar_of
 from edgeloop.audit import AuditFrames
@@ -17,17 +19,19 @@ from edgeloop.files import atomic_directory, sha256
 from edgeloop.formats import yolo
 from edgeloop.formats.detect import read
 from edgeloop.frames import LabelledFrame, Split
-from edgeloop.sample import SIZES, generate
+from edgeloop.sample import SIZES, SampleSize, generate
 from edgeloop.shares import Shares
 from edgeloop.splits import group_of, side_of
 from models.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint_record
 from models.ultralytics_door import export_onnx, train
 
 ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / "var/benchmarks/sets"  # what is trained for one benchmark serves the others
 CARDS = {"neu-det": "neu-det.yaml", "bccd": "bccd.yaml", "sample": "sample.yaml"}
 # The demo's line with more frames to choose and to score on: a loss of half a per cent does not show on its 80.
 SAMPLE = SIZES["demo"].model_copy(update={"val": 400, "stream": 20, "audit": 1000})
 HELD_OUT = Shares(train=0.85, val=0.15)  # of a set that comes with two sides: its second one is scored
+NO_CHANGES: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,56 @@ class MeasuredSet:
     scoring: AuditFrames
 
 
+def ask_for_sets(parser: argparse.ArgumentParser) -> None:
+    """Options that say which sets are measured and where they are."""
+    parser.add_argument("--neu-det", type=Path, metavar="DIR", help="NEU-DET in YOLO layout, with data.yaml")
+    parser.add_argument("--bccd", type=Path, metavar="DIR", help="BCCD in Pascal VOC layout")
+    parser.add_argument(
+        "--start", type=Path, metavar="CHECKPOINT.pt", help="what both are fine-tuned from; a .pt you trust"
+    )
+    parser.add_argument(
+        "--sets", help=f"some of {','.join(CARDS)}; by default those whose folder is given, and the sample"
+    )
+    parser.add_argument("--work", type=Path, default=WORK, help="what is trained and made; there, it is used again")
+
+
+def sets_of(
+    parser: argparse.ArgumentParser, asked: argparse.Namespace, changes: Mapping[str, Mapping[str, object]] = NO_CHANGES
+) -> list[MeasuredSet]:
+    """The sets that were asked for, prepared; ends the program with a sentence when something of them is missing.
+
+    Args:
+        parser, asked: which `ask_for_sets` told what to ask.
+        changes: of each set's card, by the set's name.
+    """
+    folders = {"neu-det": asked.neu_det, "bccd": asked.bccd}
+    given = [name for name in CARDS if name not in folders or folders[name]]
+    names = asked.sets.split(",") if asked.sets else given
+    for name in names:
+        if name not in CARDS:
+            parser.error(f"expected sets of {', '.join(CARDS)}; came {name}")
+        if name in folders and not (folders[name] and asked.start):
+            parser.error(f"{name} needs --{name} DIR and --start CHECKPOINT.pt")
+    return [prepare(name, folders.get(name, SAMPLE), asked.start, asked.work, changes.get(name)) for name in names]
+
+
+def command(benchmark: str, sets: Iterable[str]) -> str:
+    """The command line that measures these sets."""
+    chosen = tuple(sets)
+    real = [name for name in chosen if name != "sample"]
+    words = [f"--{name} DIR" for name in real] + ["--start CHECKPOINT.pt"] * bool(real)
+    words += [] if "sample" in chosen else [f"--sets {','.join(chosen)}"]
+    return " ".join([f"python -m benchmarks.{benchmark}", *words])
+
+
 def prepare(
-    name: str, source: Path | None, start: Path | None, work: Path, changes: Mapping[str, object] | None = None
+    name: str, source: Path | SampleSize, start: Path | None, work: Path, changes: Mapping[str, object] | None = None
 ) -> MeasuredSet:
     """Divide a set, train its card and export it; what an earlier run left in `work` is used again.
 
     Args:
         name: a key of `CARDS`.
-        source: folder of the set; the sample is generated.
+        source: folder of the set, or how much of the sample is generated.
         start: checkpoint that the cards of real sets are fine-tuned from; a .pt you trust.
         work: folder for everything that is made.
         changes: keys of the card that are trained with instead.
@@ -69,8 +115,8 @@ def prepare(
     card = load_card(ROOT / "models/cards" / CARDS[name]).model_copy(update=dict(changes or {}))
     if name != "sample":
         card = card.model_copy(update={"start": start})
-    frames, names = _sample(work) if source is None else _real(source)
-    sides = {side: _side(frames, side) for side in ("train", "val", "test")}
+    frames, names = _real(source) if isinstance(source, Path) else sample(source, work)
+    sides = {side: side_of_set(frames, side) for side in ("train", "val", "test")}
     folder = work / _digest(card, frames)
     _lay_out(folder / "data", (*sides["train"], *sides["val"]), names)
     checkpoint = _trained(card, folder, len(sides["train"]))
@@ -79,12 +125,12 @@ def prepare(
     return MeasuredSet(name, card, data, fp32, checkpoint, sides["train"], choosing, scoring)
 
 
-def _sample(work: Path) -> tuple[list[LabelledFrame], tuple[str, ...]]:
-    """The generated line: what it labels, and the clean audit set at production prevalence."""
-    folder = work / f"sample-{SAMPLE.val}-{SAMPLE.audit}"
+def sample(size: SampleSize, work: Path) -> tuple[list[LabelledFrame], tuple[str, ...]]:
+    """The generated line: what it labels, and the clean audit set at production prevalence, which is the test side."""
+    folder = work / "-".join(map(str, ("sample", size.train, size.val, size.audit, size.side)))
     if not folder.is_dir():
         with atomic_directory(folder) as made:
-            generate(made, SAMPLE, seed=0)
+            generate(made, size, seed=0)
     labelled, audit = (read(folder / part) for part in ("labelled", "audit-clean"))
     return [*labelled.frames, *(replace(frame, split="test") for frame in audit.frames)], labelled.names
 
@@ -101,7 +147,8 @@ def _third(frame: LabelledFrame) -> Split:
     return "test" if frame.split == "val" else side_of(group_of(frame), HELD_OUT)
 
 
-def _side(frames: Iterable[LabelledFrame], side: str) -> tuple[LabelledFrame, ...]:
+def side_of_set(frames: Iterable[LabelledFrame], side: str) -> tuple[LabelledFrame, ...]:
+    """The frames of one side, by frame id."""
     return tuple(sorted((f for f in frames if f.split == side), key=lambda frame: frame.frame.frame_id))
 
 

@@ -5,7 +5,8 @@
 Each life takes up what the one before left, appends rows, keeps images, uploads, and says how many rows it flushed,
 until it is killed; every other one not before its first flush, however slow the machine. The last life only takes up.
 Then every row that was said to be flushed must be in the store, none of them twice, every image whole and nothing left
-on the device. Exit code 1 when not. Writes kill_loop.json.
+on the device. Exit code 1 when not. Writes kill_loop.json and a
+table.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import json
 import random
 import subprocess
 import sys
@@ -29,13 +29,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.records import record
-from benchmarks.writing import RESULTS
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.edge.log import IDENTITY, read_log
 from edgeloop.edge.retention import ImageKeeper, Retention
 from edgeloop.edge.segments import DeviceLog
 from edgeloop.edge.spool import Spool
 from edgeloop.edge.upload import Uploader
-from edgeloop.files import write_text
 from edgeloop.progress import bar
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,9 +86,12 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         report = kill_loop(Path(folder), asked.kills, asked.seed)
-    write_text(asked.out / "kill_loop.json", json.dumps(asdict(report), indent=2) + "\n")
-    print(json.dumps(asdict(report), indent=2))
+    keep(asked.out, "kill_loop", asdict(report), table(report))
     return 0 if report.is_clean else 1
+
+
+def table(report: KillReport) -> str:
+    return f"`python -m benchmarks.kill_loop --kills {report.kills}`\n\n{markdown(['', ''], asdict(report).items())}"
 
 
 def kill_loop(folder: Path, kills: int, seed: int) -> KillReport:

@@ -5,13 +5,12 @@
 Records with ten boxes each come as fast as the log takes them (a loop of 30 frames per second needs nine hours for as
 many), segments become Parquet, and an uploader brings them to a folder, which cannot be reached before an hour's worth
 of them has been logged. The resident set is that of the whole process, as Linux counts its peak. Writes
-log_million.json.
+log_million.json and a table.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -21,11 +20,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.records import record
-from benchmarks.writing import RESULTS
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.edge.machine import machine, peak_memory_mb
 from edgeloop.edge.segments import WAITING_ROWS, DeviceLog
 from edgeloop.edge.upload import Uploader
-from edgeloop.files import write_text
 from edgeloop.progress import bar
 
 HOUR_ROWS = 30 * 3600
@@ -38,8 +36,13 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         document = measure(Path(folder), asked.rows)
-    write_text(asked.out / "log_million.json", json.dumps(document, indent=2) + "\n")
-    print(json.dumps(document, indent=2))
+    keep(asked.out, "log_million", document, table(document))
+
+
+def table(document: dict[str, Any]) -> str:
+    rows = [(name.replace("_", " "), value) for name, value in document.items() if name != "machine"]
+    command = f"`python -m benchmarks.log_million --rows {document['rows']}`; {document['machine']}"
+    return f"{command}\n\n{markdown(['', ''], rows)}"
 
 
 def measure(folder: Path, rows: int) -> dict[str, Any]:

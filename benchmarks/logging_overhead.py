@@ -199,7 +199,8 @@ def ratios(lane: Lane, off: Lane) -> tuple[float, float]:
 def table(document: dict[str, Any]) -> str:
     columns = "input|loop|frames|p50 ms|p99 ms|p50 against alone|p99 against alone|images|dropped|rows lost"
     run = (
-        f"{document['machine']} ({', '.join(document['instructions'])}), INT8 in {document['rows'][0]['runtime']}, "
+        f"`python -m benchmarks.logging_overhead --rounds {document['rounds']}`; {document['machine']} "
+        f"({', '.join(document['instructions'])}), INT8 in {document['rows'][0]['runtime']}, "
         f"{document['threads']} thread, {document['image']} images, {document['rounds']} turns of "
         f"{document['turn_seconds']} s a loop, all loops taking turns in one run."
     )

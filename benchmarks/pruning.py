@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +22,8 @@ import torch
 import torch_pruning
 
 from benchmarks.int8_recipes import measure_accuracy, measure_latency, scoring
-from benchmarks.int8_sets import ROOT, MeasuredSet, prepare
+from benchmarks.int8_sets import SAMPLE, WORK, MeasuredSet, prepare
+from benchmarks.writing import RESULTS, keep
 from edgeloop.artifact import Artifact
 from edgeloop.card import Card, PruneCard, QuantizeCard
 from edgeloop.edge.machine import instructions, machine
@@ -134,11 +134,11 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "edgeloop-pruning")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     begin = time.monotonic()
-    bench = Bench(prepare("sample", None, None, asked.work), asked.work / "files")
+    bench = Bench(prepare("sample", SAMPLE, None, asked.work), asked.work / "sample-pruned")
     bench.build()
     document = {
         "machine": machine(),
@@ -154,9 +154,7 @@ def main() -> None:
         "rows": bench.measure(),
         "seconds": round(time.monotonic() - begin),
     }
-    write_text(asked.out / "pruning.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "pruning.md", report(document))
-    print(report(document))
+    keep(asked.out, "pruning", document, report(document))
 
 
 def report(document: Row) -> str:

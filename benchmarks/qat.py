@@ -1,7 +1,7 @@
 """What quantization-aware training wins back where post-training quantization loses, and what it costs.
 
     python -m benchmarks.qat
-    python -m benchmarks.qat --sets sample,neu-det --neu-det DIR --start CHECKPOINT.pt
+    python -m benchmarks.qat --neu-det DIR --start CHECKPOINT.pt
 
 Two recipes are quantized after training, and trained on with INT8 simulated: ranges by entropy, which cut too much of a
 small network, and every convolution with min-max ranges, the head's outputs among them. Beside them is the float
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -24,7 +23,8 @@ from typing import Any
 import onnx
 
 from benchmarks.int8_recipes import float_convolutions, measure_accuracy, measure_latency, scoring
-from benchmarks.int8_sets import CARDS, ROOT, MeasuredSet, prepare
+from benchmarks.int8_sets import MeasuredSet, ask_for_sets, command, sets_of
+from benchmarks.writing import RESULTS, keep
 from edgeloop.artifact import Artifact
 from edgeloop.card import QuantizeCard
 from edgeloop.edge.machine import instructions, machine
@@ -128,15 +128,10 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--neu-det", type=Path, help="NEU-DET in YOLO layout, with data.yaml")
-    parser.add_argument("--bccd", type=Path, help="BCCD in Pascal VOC layout")
-    parser.add_argument("--start", type=Path, help="checkpoint that both are fine-tuned from; a .pt you trust")
-    parser.add_argument("--sets", default="sample", help=f"some of {', '.join(CARDS)}")
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "edgeloop-qat")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    ask_for_sets(parser)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     begin = time.monotonic()
-    sources = {"neu-det": asked.neu_det, "bccd": asked.bccd, "sample": None}
     document = {
         "machine": machine(),
         "instructions": instructions(),
@@ -144,20 +139,18 @@ def main() -> None:
         "epochs": EPOCHS,
         "learning_rate": LEARNING_RATE,
         "runtime": RUNTIME,
-        "sets": [measure(name, sources[name], asked.start, asked.work) for name in asked.sets.split(",")],
+        "sets": [measure(of, asked.work) for of in sets_of(parser, asked)],
         "seconds": round(time.monotonic() - begin),
     }
-    write_text(asked.out / "qat.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "qat.md", report(document))
-    print(report(document))
+    keep(asked.out, "qat", document, report(document))
 
 
-def measure(name: str, source: Path | None, start: Path | None, work: Path) -> Row:
+def measure(of: MeasuredSet, work: Path) -> Row:
     """One set."""
-    bench = Bench(prepare(name, source, start, work), work / f"{name}-files")
+    bench = Bench(of, work / f"{of.name}-qat")
     bench.build()
     return {
-        "set": name,
+        "set": of.name,
         "card": bench.of.card.name,
         "imgsz": bench.of.card.imgsz,
         "frames": {"train": len(bench.of.train), "scored": len(bench.of.scoring.frames)},
@@ -169,7 +162,7 @@ def measure(name: str, source: Path | None, start: Path | None, work: Path) -> R
 def report(document: Row) -> str:
     """The figures in Markdown."""
     about = (
-        f"`python -m benchmarks.qat --sets {','.join(one['set'] for one in document['sets'])}`; {document['machine']}, "
+        f"`{command('qat', (one['set'] for one in document['sets']))}`; {document['machine']}, "
         f"{', '.join(document['instructions'])}. Trained on: {document['epochs']} more epochs at learning rate "
         f"{document['learning_rate']:g}; QAT: the same with INT8 simulated. Loss: relative mAP50-95 on the same "
         f"frames, against the first row and against the float detector that was trained as long, each with the 95 % "

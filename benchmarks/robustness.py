@@ -1,71 +1,75 @@
-"""How much accuracy an artifact keeps under ten corruptions at five severities, on the user's own set.
+"""How much accuracy a detector keeps under ten corruptions at five severities, on three sets.
 
-    python -m benchmarks.robustness MODEL.onnx DIR [MODEL.onnx DIR …] --frames 200
+    python -m benchmarks.robustness --neu-det DIR --bccd DIR --start CHECKPOINT.pt
 
-Each model is scored on one side of its set as `edgeloop evaluate` chooses it. Writes robustness.json and a table in
-Markdown; detections are kept in --work, so that a run that was stopped goes on.
+Trains each set's card, as `benchmarks.int8_recipes` does, and scores it in FP32 on the side that had no part in
+anything. Writes robustness.json and a table in Markdown. What was trained before, in --work, is used again, and so are
+the detections of every condition, so that a run that was stopped goes on. The sample needs no data: --sets sample.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from benchmarks.int8_sets import MeasuredSet, ask_for_sets, command, sets_of
 from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.card import EvaluationCard
-from edgeloop.edge.bench import profile_for
 from edgeloop.edge.machine import machine
-from edgeloop.evaluation import open_for
+from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
 from edgeloop.evaluation_tables import stated
-from edgeloop.foreign import open_detector
 from edgeloop.measures import Interval
-from edgeloop.own_evaluation import open_side, suite_settings
-from edgeloop.robustness import RobustnessReport, Trial, robustness
+from edgeloop.own_evaluation import suite_settings
+from edgeloop.robustness import RobustnessReport, RobustnessSettings, Trial, robustness
 
 RESAMPLES = 500
+Row = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pairs", nargs="+", type=Path, metavar="MODEL DIR")
-    parser.add_argument("--frames", type=int)
-    parser.add_argument("--severities")
-    parser.add_argument("--runtime", default="auto")
-    parser.add_argument("--work", type=Path, default=Path("var/benchmarks/robustness"))
+    ask_for_sets(parser)
+    parser.add_argument("--frames", type=int, default=360, help="at most, of each set")
+    parser.add_argument("--severities", help="such as 1,3,5; all by default")
+    parser.add_argument("--runtime", choices=CPU_RUNTIMES, default="openvino")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    if len(asked.pairs) % 2:
-        parser.error("expected pairs of a model and a labelled set")
-    pairs = zip(asked.pairs[::2], asked.pairs[1::2], strict=True)
-    reports = [run(model, folder, asked) for model, folder in pairs]
-    document = {"machine": machine(), "reports": reports}
-    keep(asked.out, "robustness", document, table(reports))
+    settings = suite_settings((), asked.severities, asked.frames)
+    measured = [measure(of, asked.runtime, asked.work / "robustness", settings) for of in sets_of(parser, asked)]
+    document = {"machine": machine(), "runtime": asked.runtime, "sets": measured}
+    keep(asked.out, "robustness", document, table(document))
 
 
-def run(model: Path, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
-    audit, side = open_side(folder, "auto", None)
-    artifact = open_detector(model, audit.names, reduced=True)
-    runtime = open_for(artifact, profile_for(None, asked.runtime, 1, None))
-    begin = time.monotonic()
-    report = robustness(
-        Trial(artifact, runtime, audit, asked.work),
-        suite_settings((), asked.severities, asked.frames),
-        EvaluationCard(resamples=RESAMPLES),
-    )
-    seconds = round(time.monotonic() - begin, 1)
-    about = {"model": model.name, "imgsz": artifact.imgsz, "side": side, "seconds": seconds}
-    return {**about, **json.loads(report.to_json())}
+def measure(of: MeasuredSet, name: RuntimeName, kept: Path, settings: RobustnessSettings) -> Row:
+    """One set: what was trained, and the report."""
+    runtime = open_runtime(of.fp32.path, name)
+    try:
+        trial = Trial(of.fp32, runtime, of.scoring, kept)
+        report = robustness(trial, settings, EvaluationCard(resamples=RESAMPLES))
+    finally:
+        runtime.close()
+    about = {"set": of.name, "card": of.card.name, "imgsz": of.card.imgsz, "epochs": of.checkpoint.epochs}
+    return {**about, "report": json.loads(report.to_json())}
 
 
-def table(reports: list[dict[str, Any]]) -> str:
+def table(document: Row) -> str:
     """A row for each corruption, a group of columns for each set: mean mAP50-95, share kept with its interval."""
-    found = [RobustnessReport.from_document(_bare(one), one["audit"]) for one in reports]
+    sets = document["sets"]
+    trained = "; ".join(f"{one['card']} at {one['imgsz']} px, {one['epochs']} epochs" for one in sets)
+    about = (
+        f"`{command('robustness', (one['set'] for one in sets))}`; {document['machine']}, {document['runtime']}, FP32. "
+        f"{trained}; scored on frames that had no part in anything. Mean over the severities, and its share of the "
+        f"clean value, with 95 % intervals."
+    )
+    found = [RobustnessReport.from_document(one["report"], one["set"]) for one in sets]
+    heads = [
+        (f"{one['set']}, {report.frames} frames: mAP50-95", "kept") for one, report in zip(sets, found, strict=True)
+    ]
     rows = {
-        "corruption, severities 1 to 5": [(f"{one.audit}, {one.frames} frames: mAP50-95", "kept") for one in found],
+        "corruption": heads,
         "clean": [(_shown(one.clean), "1") for one in found],
         **{
             scores[0].corruption: [(_shown(score.mean), _shown(score.kept, 2)) for score in scores]
@@ -74,11 +78,7 @@ def table(reports: list[dict[str, Any]]) -> str:
         "mPC and rPC": [(_shown(one.mpc), _shown(one.rpc, 2)) for one in found],
     }
     head, *cells = [[name, *chain.from_iterable(pairs)] for name, pairs in rows.items()]
-    return markdown(head, cells)
-
-
-def _bare(report: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in report.items() if key not in ("model", "imgsz", "side", "seconds")}
+    return f"{about}\n\n{markdown(head, cells)}"
 
 
 def _shown(interval: Interval | None, digits: int = 3) -> str:

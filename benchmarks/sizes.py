@@ -1,26 +1,31 @@
 """What a smaller input and a larger batch bring and cost: 640, 416 and 320 pixels, batch 1, 4 and 8, FP32 and INT8.
 
-    python -m benchmarks.sizes --bccd DIR --start CHECKPOINT.pt
+    python -m benchmarks.sizes --neu-det DIR --bccd DIR --start CHECKPOINT.pt
 
-Fine-tunes YOLOv5n on BCCD (640 x 480 pixels) once, at --train-side, and exports the same weights at every size: what
-changes is the input alone, not the training. INT8 is calibrated at each size on the training side; accuracy is of a
-side that had no part in anything. Latency is of the device's whole frame path, all files and runtimes taking turns.
-Writes sizes.json, sizes.md and sizes.svg. What was trained before, in --work, is used again.
+Trains each set's detector once and exports the same weights at every size, and at the side that they were trained at:
+what changes is the input alone, not the training. INT8 is calibrated at each size on the training side; accuracy is of
+a side that had no part in anything. BCCD's pictures have 640 x 480 pixels; it is trained at 416. NEU-DET's have
+200 x 200, so that more than 192 is enlarged and can show nothing new. The sample is photographed at 640 x 640 for this,
+at the scale at which its card is trained on cut-outs of 192 x 192. Latency is of the device's whole frame path, all
+files and runtimes of a set taking turns. Writes sizes.json, sizes.md and sizes.svg. What was trained, exported and
+scored before, in --work, is used again; the sample needs no data: --sets sample.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.int8_sets import ROOT, MeasuredSet, prepare
+from benchmarks.int8_sets import SAMPLE, MeasuredSet, ask_for_sets, command, sample, sets_of, side_of_set
+from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.artifact import Artifact, Precision, load_artifact, sidecar_of
+from edgeloop.audit import AuditFrames
 from edgeloop.bootstrap import paired_interval, relative_loss
 from edgeloop.card import DeviceProfile, EvaluationCard
 from edgeloop.edge.benchmark import compare
@@ -28,53 +33,71 @@ from edgeloop.edge.frame import decode_image
 from edgeloop.edge.machine import instructions, machine
 from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName
 from edgeloop.evaluation import evaluate, match_audit
-from edgeloop.files import write_text
 from edgeloop.measures import BenchmarkReport, EvaluationReport, Interval
 from edgeloop.predictions import load_predictions
 from models.calibration import choose_frames, describe_frames
 from models.quantize import quantize
 from models.ultralytics_door import export_onnx
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 SIDES, BATCHES = (640, 416, 320), (1, 4, 8)
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 RESAMPLES = 1000
+TRAINED = {"bccd": {"imgsz": 416, "epochs": 6}}  # changes of the set's card
+LARGE = SAMPLE.model_copy(update={"train": 200, "val": 4, "audit": 300, "side": 640})
 Row = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bccd", type=Path, required=True, help="BCCD in Pascal VOC layout")
-    parser.add_argument("--start", type=Path, required=True, help="checkpoint to fine-tune; a .pt you trust")
-    parser.add_argument("--train-side", type=int, default=416, help="input side of the one training")
-    parser.add_argument("--epochs", type=int, default=6)
+    ask_for_sets(parser)
     parser.add_argument("--frames", type=int, default=160, help="timed frames a file, runtime and batch")
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "edgeloop-sizes")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     begin = time.monotonic()
-    of = prepare("bccd", asked.bccd, asked.start, asked.work, {"imgsz": asked.train_side, "epochs": asked.epochs})
-    files = {(side, kind): file for side in SIDES for kind, file in export(of, side, asked.work).items()}
-    rows = [*measure(of, files, asked.work, asked.frames)]
+    sets = [measure(large(of, asked.work), asked.work, asked.frames) for of in sets_of(parser, asked, TRAINED)]
     document = {
         "machine": machine(),
         "instructions": instructions(),
-        "card": of.card.name,
-        "train_side": asked.train_side,
-        "epochs": of.checkpoint.epochs,
-        "frames": {"train": len(of.train), "scored": len(of.scoring.frames), "timed": asked.frames},
+        "timed_frames": asked.frames,
+        "sets": sets,
         "seconds": round(time.monotonic() - begin),
-        "rows": rows,
     }
-    write_text(asked.out / "sizes.json", json.dumps(document, indent=2) + "\n")
-    write_text(asked.out / "sizes.md", report(document))
-    plot(document, asked.out / "sizes.svg")
-    print(report(document))
+    plot(sets, asked.out / "sizes.svg")
+    keep(asked.out, "sizes", document, report(document))
+
+
+def large(of: MeasuredSet, work: Path) -> MeasuredSet:
+    """The sample on pictures of 640 pixels; the other sets as they are."""
+    if of.name != "sample":
+        return of
+    frames, names = sample(LARGE, work)
+    scoring = AuditFrames(f"sample-{LARGE.side}", names, side_of_set(frames, "test"))
+    return replace(of, train=side_of_set(frames, "train"), scoring=scoring)
+
+
+def measure(of: MeasuredSet, work: Path, frames: int) -> Row:
+    """One set: what was trained, and its rows."""
+    sides = sorted({*SIDES, of.card.imgsz}, reverse=True)
+    files = {(side, kind): file for side in sides for kind, file in export(of, side, work).items()}
+    first = of.scoring.frames[0].frame
+    return {
+        "set": of.name,
+        "card": of.card.name,
+        "train_side": of.card.imgsz,
+        "epochs": of.checkpoint.epochs,
+        "picture": f"{first.width} x {first.height}",
+        "frames": {"train": len(of.train), "scored": len(of.scoring.frames)},
+        "rows": [*rows(of, files, work / "sizes", frames)],
+    }
 
 
 def export(of: MeasuredSet, side: int, work: Path) -> dict[Precision, Artifact]:
     """The weights at one input size, with an open batch, and INT8 made from that file."""
     card = of.card.model_copy(update={"imgsz": side})
-    folder = work / f"{of.checkpoint.sha256[:12]}-{side}"
+    folder = work / "sizes" / f"{of.checkpoint.sha256[:12]}-{side}"
     whole, small = folder / "fp32.onnx", folder / "int8.onnx"
     if not sidecar_of(whole).is_file():
         export_onnx(of.checkpoint, card, of.checkpoint.names, whole, dynamic=True)
@@ -84,7 +107,7 @@ def export(of: MeasuredSet, side: int, work: Path) -> dict[Precision, Artifact]:
     return {"fp32": load_artifact(whole), "int8": load_artifact(small)}
 
 
-def measure(of: MeasuredSet, files: dict[tuple[int, Precision], Artifact], work: Path, frames: int) -> Iterator[Row]:
+def rows(of: MeasuredSet, files: dict[tuple[int, Precision], Artifact], work: Path, frames: int) -> Iterator[Row]:
     """A row for each file and runtime: accuracy against 640 pixels in FP32, and latency at each batch."""
     profile = DeviceProfile(name="here", runtimes=CPU_RUNTIMES, threads=1, timed_frames=frames)
     shown = [frame.frame.image for frame in of.scoring.frames[:32]]
@@ -142,47 +165,65 @@ def timing(found: BenchmarkReport) -> Row:
 
 def report(document: Row) -> str:
     """The figures in Markdown."""
-    frames = document["frames"]
+    sets = document["sets"]
     about = (
-        f"`python -m benchmarks.sizes --bccd DIR --start CHECKPOINT.pt`; {document['machine']}, "
-        f"{', '.join(document['instructions'])}; one thread. {document['card']} fine-tuned once at "
-        f"{document['train_side']} pixels for {document['epochs']} epochs on {frames['train']} frames, the same "
-        f"weights exported at each size with an open batch, scored on {frames['scored']} other frames. Lost: of "
-        f"mAP50-95 against {SIDES[0]} pixels in FP32 in the same runtime, relative, with the 95 % paired interval. "
-        f"Latency: median from decoded image to boxes, {frames['timed']} frames; speed-up against {SIDES[0]} pixels in "
-        f"the same precision and runtime, batch 1. Memory: peak of a process that runs the file."
+        f"`{command('sizes', (one['set'] for one in sets))}`; {document['machine']}, "
+        f"{', '.join(document['instructions'])}; one thread. The same weights at each size, open batch. "
+        f"Lost: of mAP50-95 against {SIDES[0]} pixels in FP32 in the same runtime, relative, with the 95 % paired "
+        f"interval; below zero is a gain. Latency: median from decoded image to boxes, {document['timed_frames']} "
+        f"frames; speed-up against {SIDES[0]} pixels in the same precision and runtime, batch 1. Memory: peak of a "
+        f"process that runs the file."
     )
+    tables = [f"## {one['set']}\n\n{told(one)}\n\n{table(one)}" for one in sets]
+    return "\n".join(["# Input size and batch", "", about, "", *tables, "![Accuracy and latency](sizes.svg)", ""])
+
+
+def told(of: Row) -> str:
+    """What was trained and scored."""
+    return (
+        f"{of['card']}, trained once at {of['train_side']} pixels for {of['epochs']} epochs; scored on "
+        f"{of['frames']['scored']} other frames of {of['picture']} pixels."
+    )
+
+
+def table(of: Row) -> str:
+    """One set."""
     heads = ["runtime", "file", "input", "mAP50-95", "lost", "size MB", "p50 ms", "p99 ms", "speed-up"]
     heads += [*(f"ms an image, batch {batch}" for batch in BATCHES[1:]), *(f"MB, batch {batch}" for batch in BATCHES)]
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(line(row) for row in document["rows"])]
-    return "\n".join(["# Input size and batch", "", about, "", *lines, "", "![Accuracy and latency](sizes.svg)", ""])
+    return markdown(heads, map(cells, of["rows"]))
 
 
-def line(row: Row) -> str:
+def cells(row: Row) -> list[str]:
     one, *more = row["batches"]
     low, value, high = (100 * row["map50_95"][end] for end in ("low", "value", "high"))
     lost_low, lost_value, lost_high = (100 * row["lost"][end] for end in ("low", "value", "high"))
-    cells = [
+    return [
         row["runtime"], row["precision"].upper(), str(row["side"]), f"{value:.1f} % [{low:.1f}, {high:.1f}]",
         f"{lost_value:.1f} % [{lost_low:+.1f}, {lost_high:+.1f}]", f"{row['size_mb']:.2f}", f"{one['p50_ms']:.2f}",
         f"{one['p99_ms']:.2f}", f"{row['speedup']:.2f}x", *(f"{other['ms_an_image']:.2f}" for other in more),
         *(f"{other['memory_mb']:.0f}" for other in row["batches"]),
     ]  # fmt: skip
-    return f"| {' | '.join(cells)} |"
 
 
-def plot(document: Row, out: Path) -> None:
-    """Accuracy against latency, and what a batch brings, side by side."""
+def plot(sets: list[Row], out: Path) -> None:
+    """A row for each set: accuracy against latency, and what a batch brings, side by side."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sizes", "font.size": 9})
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(10, 4.2 * len(sets)), layout="constrained")
+    for of, (left, right) in zip(sets, figure.subplots(len(sets), 2, squeeze=False), strict=True):
+        draw(of, left, right)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, metadata={"Date": None})
+
+
+def draw(of: Row, left: Axes, right: Axes) -> None:
+    """One set."""
     styles = {"fp32": ("#2563eb", "o"), "int8": ("#d97706", "s")}
     dashes = dict(zip(CPU_RUNTIMES, ("-", "--"), strict=True))
     for runtime, kind in product(CPU_RUNTIMES, PRECISIONS):
-        rows = [row for row in document["rows"] if (row["runtime"], row["precision"]) == (runtime, kind)]
+        rows = [row for row in of["rows"] if (row["runtime"], row["precision"]) == (runtime, kind)]
         colour, marker = styles[kind]
         times, values = ([pick(row) for row in rows] for pick in (_p50, _map))
         ends = [[100 * abs(row["map50_95"][end] - row["map50_95"]["value"]) for row in rows] for end in ("low", "high")]
@@ -198,7 +239,8 @@ def plot(document: Row, out: Path) -> None:
                 right.annotate(
                     str(row["side"]), (BATCHES[-1], each[-1]), xytext=(6, -3), textcoords="offset points", fontsize=7
                 )
-    left.set(xscale="log", xlabel="p50, ms a frame, batch 1", ylabel="mAP50-95, %", title="Input side in pixels")
+    trained = f"{of['set']}, trained at {of['train_side']}; input side in pixels"
+    left.set(xscale="log", xlabel="p50, ms a frame, batch 1", ylabel="mAP50-95, %", title=trained)
     right.set(yscale="log", xticks=BATCHES, xlabel="batch", ylabel="ms an image", title="What a batch brings")
     for axes, axis in ((left, left.xaxis), (right, right.yaxis)):
         axes.grid(alpha=0.3, which="both")
@@ -206,8 +248,6 @@ def plot(document: Row, out: Path) -> None:
         axis.set_minor_formatter("{x:g}")
         axis.set_tick_params(which="both", labelsize=7)
     left.legend(fontsize=7)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, metadata={"Date": None})
 
 
 def _p50(row: Row) -> float:

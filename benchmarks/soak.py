@@ -314,10 +314,11 @@ def report(document: dict[str, Any]) -> str:
     numbers = [
         (name, f"{value:.1f}" if isinstance(value, float) else value) for name, value in document["numbers"].items()
     ]
+    command = f"python -m benchmarks.soak --minutes {document['seconds'] / 60:g}"
     return "\n".join([
         f"# Soak test, {document['seconds'] / 60:.0f} minutes at {document['rate']:.0f} frames a second",
         "",
-        f"`python -m benchmarks.soak` on {document['machine']}. What happened: {'; '.join(document['events'])}.",
+        f"`{command}` on {document['machine']}. What happened: {'; '.join(document['events'])}.",
         "",
         markdown(["question", "", "measured"], answers),
         markdown(["number", ""], numbers),

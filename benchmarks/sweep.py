@@ -71,6 +71,7 @@ def workspace(work: Path, sweep: Path, size: str) -> Path:
 
 def table(result: SweepResult, about: dict[str, object]) -> str:
     told = (
+        f"`python -m benchmarks.sweep --budget {about['budget_seconds']:g}`; {about['machine']}. "
         f"{about['spent_seconds']} s of training and probing on a budget of {about['budget_seconds']:g} s, "
         f"{about['wall_seconds']} s with the measuring of the finalists; compared after "
         f"{', '.join(map(str, result.rungs))} epochs."

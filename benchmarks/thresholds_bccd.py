@@ -24,6 +24,7 @@ Writes thresholds_bccd.json and a table.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.int8_sets import MeasuredSet, prepare
+from benchmarks.int8_sets import WORK, MeasuredSet, prepare
 from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--bccd", type=Path, required=True)
     parser.add_argument("--start", type=Path, required=True, help="a .pt you trust")
     parser.add_argument("--epochs", type=int, nargs="*", default=EPOCHS, help="of the other detectors")
-    parser.add_argument("--work", type=Path, default=Path("var/benchmarks/int8"))
+    parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     others = [{"epochs": count} for count in asked.epochs]
@@ -120,8 +121,9 @@ def by_cost(of: MeasuredSet) -> list[Row]:
     return rows
 
 
+@functools.cache
 def labelled(artifact: Artifact, frames: AuditFrames) -> Labelled:
-    """What the artifact finds on a side, through the device's own frame path."""
+    """What the artifact finds on a side, through the device's own frame path; run once, asked for by every table."""
     runtime = open_runtime(artifact.path)
     try:
         seen = predict(artifact, frames, runtime)
