@@ -12,7 +12,8 @@ can save depends on how well the rare class is learned. What finds it with high 
 does not find it at all leaves nothing.
 
 Then a miss of a rare class costs as much as 1 to 50 false alarms, and a miss of any class 5, as where a card says
-nothing: a global 0.5 suits nearly equal costs, and how much is saved against it follows from how unequal they are.
+nothing: a global 0.5 suits nearly equal costs, and how much is saved against it follows from how unequal they are. At
+the last of these also with the sides exchanged, and for a detector of another seed: docs/adr/0003.
 
 Then production is simulated. Of the test side's labels, and of the detections that found them, only a share is kept,
 and tuning that knows what unlabelled detections say of it (`edgeloop.prior_shift`) is compared with tuning that does
@@ -62,6 +63,7 @@ OBJECTIVES: tuple[dict[str, Any], ...] = (
 MISSES = ((1, 1), (2, 1), (5, 1), (10, 1), (20, 1), (50, 1), (5, 5))  # of a rare class, of a red cell; third the card's
 KEPT = (1.0, 0.5, 0.2, 0.1)  # shares of the objects that a simulated production keeps
 TRIALS = 20  # of each
+SEED = 1  # of one more detector, of the first number of epochs: what docs/adr/0003 asks to be confirmed by
 Row = dict[str, Any]
 
 
@@ -78,12 +80,15 @@ def main() -> None:
     rows = [row for of in detectors for file in files_of(of) for row in measure(of, file)]
     costs = [row for of in detectors for row in by_cost(of)]
     shift = shifted(detectors[-1])
+    again = prepare("bccd", asked.bccd, asked.start, asked.work, {"epochs": asked.epochs[0], "seed": SEED})
+    plain = [row for of in (*detectors[1:], again) for row in by_default(of)]
     document = {
         "machine": machine(),
         "card": detectors[-1].card.thresholds.model_dump(mode="json", exclude_none=True),
         "tuning_ap50": {str(of.checkpoint.epochs): ap50(of) for of in detectors},
         "rows": rows,
         "costs": costs,
+        "plain": plain,
         "shift": shift,
     }
     keep(asked.out, "thresholds_bccd", document, table(detectors, document))
@@ -118,6 +123,19 @@ def by_cost(of: MeasuredSet) -> list[Row]:
         rows.append(
             {"epochs": of.checkpoint.epochs, "rare": rare, "red": red} | {k: v.model_dump() for k, v in saved.items()}
         )
+    return rows
+
+
+def by_default(of: MeasuredSet) -> list[Row]:
+    """What is saved at the costs of a card that says nothing, either side tuned on; docs/adr/0003."""
+    card, rows = ThresholdCard(objective="cost"), []
+    for tuning, judged in ((of.choosing, of.scoring), (of.scoring, of.choosing)):
+        report = report_thresholds(of.fp32, labelled(of.fp32, tuning), card, labelled(of.fp32, judged))
+        held_out = {point.name: point.cost_per_1000_frames for point in report.comparison if point.on == "held-out"}
+        about = {"epochs": of.checkpoint.epochs, "seed": of.card.seed}
+        sides = {"tuned": len(tuning.frames), "judged": len(judged.frames)}
+        saved = {name: saved.model_dump() for name, saved in report.savings.items()}
+        rows.append({**about, **sides, "cost": held_out, **saved})
     return rows
 
 
@@ -237,8 +255,23 @@ def table(detectors: Sequence[MeasuredSet], document: Row) -> str:
     saving = markdown(
         ["epochs", "white cell, platelet", "red cell", *(f"against a {name}" for name in compared)], asked
     )
-    shown = markdown(["objects kept", *keys], rows)
-    return f"{run}\n\n{markdown(head, lines)}\n{dear}\n\n{saving}\n{second}\n\n{shown}"
+    shown, plain = markdown(["objects kept", *keys], rows), _plain(document["plain"])
+    return f"{run}\n\n{markdown(head, lines)}\n{dear}\n\n{saving}\n{plain}\n{second}\n\n{shown}"
+
+
+def _plain(rows: Sequence[Row]) -> str:
+    """The table at the costs of a card that says nothing."""
+    stated = [f"global {value}" for value in COMPARED]
+    costs = [*stated, "tuned"]
+    head = ["epochs", "seed", "tuned on", "judged on", *(f"cost / 1,000 frames, {name}" for name in costs)]
+    lines = [
+        [row["epochs"], row["seed"], f"{row['tuned']} frames", f"{row['judged']} frames"]
+        + [f"{row['cost'][name]:,.0f}" for name in costs]
+        + [_share(row[name]) for name in stated]
+        for row in rows
+    ]
+    about = "At the costs of a card that says nothing (a false alarm 1, every miss 5), either side tuned on; FP32."
+    return f"{about}\n\n{markdown([*head, *(f'saved against a {name}' for name in stated)], lines)}"
 
 
 def _share(saved: Row) -> str:
