@@ -7,8 +7,8 @@ what changes is the input alone, not the training. INT8 is calibrated at each si
 a side that had no part in anything. BCCD's pictures have 640 x 480 pixels; it is trained at 416. NEU-DET's have
 200 x 200, so that more than 192 is enlarged and can show nothing new. The sample is photographed at 640 x 640 for this,
 at the scale at which its card is trained on cut-outs of 192 x 192. Latency is of the device's whole frame path, all
-files and runtimes of a set taking turns. Writes sizes.json, sizes.md and sizes.svg. What was trained, exported and
-scored before, in --work, is used again; the sample needs no data: --sets sample.
+files and runtimes of a set taking turns. Writes sizes.json, sizes.md and sizes.svg after every set. What was trained,
+exported and scored before, in --work, is used again; the sample needs no data: --sets sample.
 """
 
 from __future__ import annotations
@@ -57,16 +57,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     begin = time.monotonic()
-    sets = [measure(large(of, asked.work), asked.work, asked.frames) for of in sets_of(parser, asked, TRAINED)]
-    document = {
-        "machine": machine(),
-        "instructions": instructions(),
-        "timed_frames": asked.frames,
-        "sets": sets,
-        "seconds": round(time.monotonic() - begin),
-    }
-    plot(sets, asked.out / "sizes.svg")
-    keep(asked.out, "sizes", document, report(document))
+    about = {"machine": machine(), "instructions": instructions(), "timed_frames": asked.frames}
+    sets: list[Row] = []
+    for of in sets_of(parser, asked, TRAINED):
+        sets.append(measure(large(of, asked.work), asked.work, asked.frames))
+        document = {**about, "sets": sets, "seconds": round(time.monotonic() - begin)}
+        plot(sets, asked.out / "sizes.svg")
+        keep(asked.out, "sizes", document, report(document))
 
 
 def large(of: MeasuredSet, work: Path) -> MeasuredSet:
