@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -103,6 +104,23 @@ class ClassTarget(Record):
     maximum_risk: float | None = Field(default=None, gt=0, lt=1)
 
 
+class ProductionCard(Record):
+    """Unlabelled production frames that say how often each class occurs there today (`edgeloop.prior_shift`).
+
+    Attributes:
+        frames: so many, drawn at random; fewer where there are fewer, none below 100.
+        days: how far back they reach from the newest.
+    """
+
+    frames: int = Field(default=500, ge=100)
+    days: float = Field(default=7.0, gt=0, le=3650)
+
+    @property
+    def reach(self) -> timedelta:
+        """`days` as a duration."""
+        return timedelta(days=self.days)
+
+
 class ThresholdCard(Record):
     """What the per-class thresholds are tuned for, on audit frames at production prevalence.
 
@@ -117,6 +135,8 @@ class ThresholdCard(Record):
         minimum_truths: a class with fewer labelled boxes takes the global threshold.
         shrink: weight of the global threshold, in labelled boxes (a pseudo-count). A threshold that keeps a recall or a
             risk is only ever lowered by it.
+        production: frames of the store that correct the tuning for what has become rarer or more frequent since the
+            audit frames were drawn; None takes the audit frames' own prevalence.
         classes: what single classes ask for instead, by name.
     """
 
@@ -128,6 +148,7 @@ class ThresholdCard(Record):
     maximum_risk: float = Field(default=0.1, gt=0, lt=1)
     minimum_truths: int = Field(default=5, ge=1)
     shrink: float = Field(default=20.0, ge=0)
+    production: ProductionCard | None = None
     classes: dict[str, ClassTarget] = Field(default_factory=dict)
 
     def of_class(self, name: str) -> ThresholdCard:

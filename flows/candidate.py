@@ -48,7 +48,7 @@ def candidate(
         files.append(halve(files[0], version, card, config))
     if "int8" in card.precisions:
         files.append(quantize(files[0], checkpoint, version, card, config))
-    reports = tuple(thresholds(file, audits, card.thresholds, profile, out) for file in files)
+    reports = tuple(thresholds(file, audits, card.thresholds, profile, out, terms.production) for file in files)
     tuned = tuple(report.tuned for report in reports)
     measured = Candidate(
         shipped=tuned[-1],

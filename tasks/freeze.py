@@ -1,7 +1,8 @@
-"""Stage freeze: the audit sets that a round is judged by, as they are now."""
+"""Stage freeze: what a round is judged and its thresholds are corrected by: audit sets, and frames of production."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import BadInput
 from edgeloop.output import say
+from edgeloop.production_frames import ProductionFrames, freeze_production
 from edgeloop.terms import Terms
 from tasks.stage import stage
 
@@ -19,14 +21,16 @@ from tasks.stage import stage
 def freeze_terms(
     version: DatasetVersion, card: Card, profile: DeviceProfile, config: Config, audits: Sequence[Path] | None = None
 ) -> Terms:
-    """Freeze what candidates are judged by: audit sets, target and limits.
+    """Freeze what candidates are judged by: audit sets, target and limits; and the production frames a card asks for.
+
+    Production frames are drawn once for a data set version: a round that was killed goes on with the same ones.
 
     Args:
         version: its own audit side is one of the sets when it has frames and `audits` is None; its test side is the
             set where there is no other.
-        card: its gate's limits.
+        card: its gate's limits, and how many production frames its thresholds ask for.
         profile: the target.
-        config: names further audit sets.
+        config: names further audit sets, and the store.
         audits: labelled sets to judge by instead.
 
     Raises:
@@ -44,11 +48,11 @@ def freeze_terms(
             "There is nothing to judge by: expected audit or test frames in the data set or folders under `audits:` in "
             "config.yaml. Label a random draw of production frames first."
         )
-    return Terms(audits=tuple(sets), profile=profile, card=card.gate)
+    return Terms(audits=tuple(sets), profile=profile, card=card.gate, production=_production(version, card, config))
 
 
 @stage(cache=False)
-def freeze_validation(version: DatasetVersion, card: Card, profile: DeviceProfile) -> Terms:
+def freeze_validation(version: DatasetVersion, card: Card, profile: DeviceProfile, config: Config) -> Terms:
     """Freeze the validation side to choose between candidates by: the audit sets stay unseen until one is chosen.
 
     Raises:
@@ -56,4 +60,15 @@ def freeze_validation(version: DatasetVersion, card: Card, profile: DeviceProfil
     """
     if not version.frames["val"]:
         raise BadInput("There is nothing to compare by: the data set has no frame on its validation side.")
-    return Terms(audits=(freeze("val", version.root, "val"),), profile=profile, card=card.gate)
+    audits = (freeze("val", version.root, "val"),)
+    return Terms(audits=audits, profile=profile, card=card.gate, production=_production(version, card, config))
+
+
+def _production(version: DatasetVersion, card: Card, config: Config) -> ProductionFrames | None:
+    """The frames of this version and this question, named by both."""
+    asked, store = card.thresholds.production, config.workspace.store
+    if asked is None:
+        return None
+    question = hashlib.sha256(f"{asked.to_json()} {card.seed} {store}".encode()).hexdigest()
+    path = config.workspace.artifacts / f"production-{version.md5[:12]}-{question[:8]}.json"
+    return freeze_production(path, store, asked, card.seed)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 
 from edgeloop.artifact import Artifact, load_artifact
 from edgeloop.audit import AuditSet, freeze
-from edgeloop.card import DeviceProfile, GateCard, ThresholdCard
+from edgeloop.card import DeviceProfile, GateCard, ProductionCard, ThresholdCard
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
+from edgeloop.frame_intake import register
 from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision, Latency, ThresholdReport
+from edgeloop.production_frames import ProductionFrames, draw_production
 from models.half import halve
 from tasks.evaluate import evaluate
 from tasks.gate import Terms, choose, gate
@@ -84,6 +87,41 @@ def test_thresholds_are_never_tuned_on_scored_frames(
     scored = evaluate.fn(report.tuned, audits, PROFILE, tmp_path / "out")
     assert report.frames + sum(one.frames for one in scored) == sum(audit.frames for audit in audits)
     assert not set(report.audit_digests) & {one.audit_digest for one in scored}
+
+
+class TestProduction:
+    def drawn(self, tmp_path: Path, frames: int) -> ProductionFrames:
+        """A draw from a store of frames as the audit sets have them, but every second one is empty."""
+        place = write_audit(tmp_path / "production", frames, seed=5)
+        for number, path in enumerate(sorted((place / "images").iterdir())[::2]):
+            cv2.imwrite(str(path), np.random.default_rng(number).integers(0, 25, (64, 64, 3)).astype(np.uint8))
+        register(place / "images", str(tmp_path / "store"))
+        return draw_production(str(tmp_path / "store"), ProductionCard(frames=100), 0)
+
+    def test_thresholds_know_what_became_rarer(
+        self, artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+    ) -> None:
+        """Where half of the frames are empty, red is half as frequent, and the report says what that rests on."""
+        card = ThresholdCard(objective="cost", cost_miss=1)
+        plain = thresholds.fn(artifact, audits, card, PROFILE, tmp_path / "out")
+        report = thresholds.fn(artifact, audits, card, PROFILE, tmp_path / "out", self.drawn(tmp_path, 160))
+        assert (plain.priors, plain.shifted) == ((), {})
+        assert report.shifted["red"] == pytest.approx(0.5, abs=0.2)
+        assert report.remarks[0].startswith("Prevalence of production: from 100 frames")
+        assert report.priors[0].candidates > 20
+        assert report.warning is None
+
+    def test_too_few_frames_change_nothing_and_are_said(
+        self, artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The same thresholds as without, a warning on stderr and in the report, and the gate does not mind."""
+        few = self.drawn(tmp_path, 40)
+        plain = thresholds.fn(artifact, audits, ThresholdCard(), PROFILE, tmp_path / "out")
+        report = thresholds.fn(artifact, audits, ThresholdCard(), PROFILE, tmp_path / "out", few)
+        assert report.tuned == plain.tuned
+        assert report.warning is None
+        assert report.remarks[0].startswith("warning: no prevalence of production")
+        assert "at least 100 are needed" in " ".join(capsys.readouterr().err.split())
 
 
 def test_reports_are_saved(artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path) -> None:
