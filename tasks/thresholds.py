@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeloop.artifact import Artifact
-from edgeloop.audit import AuditFrames, AuditSet, load
+from edgeloop.audit import AuditFrames, AuditSet, load, pooled_weights
 from edgeloop.card import DeviceProfile, ThresholdCard
 from edgeloop.edge.runtime import Runtime
 from edgeloop.evaluation import match_audit, open_for, predict, scored_names
@@ -73,4 +73,5 @@ def look(artifact: Artifact, halves: Sequence[AuditFrames], runtime: Runtime, ou
         save_predictions(predictions_path(artifact, half, out), artifact, half, detections)
         parts.append(match_audit(artifact, half, detections, names))
     groups = [f"{half.name} {group}" for half in halves for group in half.groups]
-    return Labelled(join(parts), groups, [half.digest for half in halves])
+    scored = [half.scored for half in halves]
+    return Labelled(join(parts), groups, [one.digest for one in scored], pooled_weights(scored))

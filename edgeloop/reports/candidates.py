@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeloop.artifact import Artifact
-from edgeloop.audit import AuditFrames, load
+from edgeloop.audit import AuditFrames, load, pooled_weights
 from edgeloop.card import DeviceProfile
 from edgeloop.errors import BadInput
 from edgeloop.evidence import class_names, match_saved, pool
@@ -266,7 +266,7 @@ def _points(candidate: Candidate, audits: Sequence[AuditFrames]) -> list[Operati
     scored = [audit.scored for audit in audits]
     names = class_names(scored)
     pooled = pool(match_saved(candidate, candidate.shipped, audits, names), scored)
-    return operating_points(pooled, names, candidate) if pooled else []
+    return operating_points(pooled, names, candidate, pooled_weights(scored)) if pooled else []
 
 
 def _mistakes(files: Sequence[MeasuredFile], audits: Sequence[AuditFrames]) -> list[Mistakes]:

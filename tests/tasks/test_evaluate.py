@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from edgeloop.artifact import Artifact, load_artifact
-from edgeloop.audit import AuditSet, freeze
+from edgeloop.audit import AuditSet, freeze, load
 from edgeloop.card import DeviceProfile, GateCard, ProductionCard, ThresholdCard
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
@@ -21,7 +21,7 @@ from models.half import halve
 from tasks.evaluate import evaluate
 from tasks.gate import Terms, choose, gate
 from tasks.thresholds import thresholds
-from tests.audits import colour_artifact, write_audit
+from tests.audits import colour_artifact, write_audit, write_weights
 
 PROFILE = DeviceProfile(name="cpu", runtimes=("onnxruntime",))
 
@@ -144,6 +144,32 @@ def test_a_better_challenger_replaces_the_champion(
     assert not gate.fn(champion, challenger, terms, tmp_path / "out").passed
     saved = tmp_path / "out" / f"{artifact.id}-gate-cpu.json"
     assert GateDecision.load(saved).rows == decision.rows
+
+
+def test_weights_reach_thresholds_evaluation_and_gate(artifact: Artifact, tmp_path: Path) -> None:
+    """What is stated is weighted, and what was measured at other weights is not compared."""
+    folder, out = write_audit(tmp_path / "clean", 60), tmp_path / "out"
+    for path in sorted((folder / "labels").iterdir())[::3]:  # what weighs most is what is missed
+        path.write_text(path.read_text() + "0 0.5 0.5 0.9 0.9\n")
+    plain = (freeze("clean", folder),)
+    weighted = (freeze("clean", folder, None, write_weights(tmp_path / "drawn.csv", folder, 20)),)
+    terms = Terms(audits=weighted, profile=PROFILE, card=GateCard())
+    ours = candidate(artifact, weighted, out)
+    scored = load(weighted[0]).half("score")
+    assert ours.thresholds is not None
+    assert 1 < (ours.thresholds.effective_frames or 0) < 30
+    assert 1 < (ours.evaluations[0].effective_frames or 0) < len(scored.frames)
+    rows = {row.check: row for row in gate.fn(ours, None, terms, out).rows}
+    assert rows["same frozen audit sets"].passed
+    assert "weighted" in rows["same frozen audit sets"].value
+    stated = rows["mAP50 on all audit frames"].value
+    assert stated.startswith(f"{ours.evaluations[0].map50:.3f} ")
+    theirs = candidate(artifact, plain, out)
+    assert ours.evaluations[0].map50 < theirs.evaluations[0].map50 - 0.05
+    other = gate.fn(ours, theirs, terms, out).rows[0]
+    assert not other.passed
+    assert "which is another content" in other.reason
+    assert not gate.fn(ours, None, Terms(audits=plain, profile=PROFILE, card=GateCard()), out).rows[0].passed
 
 
 def test_an_empty_audit_set_warns_and_is_refused(

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeloop.audit import load
 from edgeloop.card import Card, DeviceProfile, ProductionCard, ThresholdCard
 from edgeloop.config import Config
 from edgeloop.dataset import DatasetVersion, describe, merge
@@ -18,6 +19,7 @@ from edgeloop.formats import read
 from edgeloop.frames import Split
 from edgeloop.store import FrameStore, frame_key
 from tasks.freeze import freeze_terms
+from tests.audits import write_audit, write_weights
 from tests.logs import START, logged_frame, table_of, write_log
 from tests.training_sets import write_set
 
@@ -74,6 +76,22 @@ def test_production_frames_are_drawn_once_for_a_version(tmp_path: Path) -> None:
     assert freeze_terms.fn(version, asking, PROFILE, config) == terms
     later = version.model_copy(update={"md5": "1" * 32})
     assert freeze_terms.fn(later, asking, PROFILE, config).production != terms.production
+
+
+def test_weights_belong_to_the_set_of_their_name(tmp_path: Path) -> None:
+    """A set of the configuration and the data set's own audit side; a name that no set has is refused."""
+    version = version_of(tmp_path, "audit", "audit", "train")
+    chosen = write_audit(tmp_path / "chosen", 6)
+    side = sorted((version.root / "images" / "audit").iterdir())
+    write_weights(tmp_path / "chosen.csv", chosen, 5)
+    (tmp_path / "audit.csv").write_text(f"frame,weight\n{side[0].name},1\n{side[1].name},3\n")
+    tables = {"chosen": Path("chosen.csv"), "audit": Path("audit.csv")}
+    config = Config(root=tmp_path, audits=(Path("chosen"),), audit_weights=tables)
+    sets = [load(one) for one in freeze_terms.fn(version, CARD, PROFILE, config).audits]
+    assert [(one.name, sum(one.weights)) for one in sets] == [("chosen", 14), ("audit", 4)]
+    wrong = config.model_copy(update={"audit_weights": {"chosn": Path("chosen.csv")}})
+    with pytest.raises(BadInput, match="'chosn'; expected the name of an audit set: audit, chosen, test"):
+        freeze_terms.fn(version, CARD, PROFILE, wrong)
 
 
 def test_nothing_to_judge_by(tmp_path: Path) -> None:
