@@ -22,9 +22,9 @@ from edgeloop.edge.machine import machine
 from edgeloop.evaluation import open_for
 from edgeloop.evaluation_tables import stated
 from edgeloop.foreign import open_detector
-from edgeloop.measures import Interval
+from edgeloop.measures import Interval, RobustnessReport
 from edgeloop.own_evaluation import open_side, suite_settings
-from edgeloop.robustness import RobustnessReport, Trial, robustness
+from edgeloop.robustness import Trial, robustness
 
 RESAMPLES = 500
 

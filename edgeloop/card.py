@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from edgeloop.artifact import Head, InputKind, Precision
 from edgeloop.class_weights import Scheme
+from edgeloop.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from edgeloop.edge.runtime import RuntimeName
 from edgeloop.errors import BadInput
 from edgeloop.record import R, Record
@@ -157,6 +158,23 @@ class ThresholdCard(Record):
         return self.model_copy(update={**asked, "classes": {}})
 
 
+class RobustnessSettings(Record):
+    """Which part of the robustness suite is run (`edgeloop.robustness`).
+
+    Attributes:
+        corruptions, severities: all when not given.
+        frames: at most so many, drawn by a hash of their ids; None takes all.
+        seed: of everything that is random in the pictures.
+    """
+
+    corruptions: tuple[Corruption, ...] = Field(default=CORRUPTIONS, min_length=1)
+    severities: tuple[Annotated[int, Field(ge=SEVERITIES[0], le=SEVERITIES[-1])], ...] = Field(
+        default=SEVERITIES, min_length=1
+    )
+    frames: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
 class EvaluationCard(Record):
     """What an evaluation states beyond average precision.
 
@@ -164,11 +182,14 @@ class EvaluationCard(Record):
         critical: classes whose misses cost most; their common miss rate is stated.
         resamples: of the frames, for the intervals; 0 for none.
         confidence: of the intervals.
+        robustness: in the loop, what the shipped file keeps under corrupted pictures: a pass over the frames for each
+            corruption and severity; None leaves it out. `{}` is the whole suite, 50 passes.
     """
 
     critical: tuple[str, ...] = ()
     resamples: int = Field(default=200, ge=0)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    robustness: RobustnessSettings | None = None
 
 
 class GateCard(Record):

@@ -18,6 +18,7 @@ from tasks.export import export
 from tasks.gate import choose
 from tasks.halve import halve
 from tasks.quantize import quantize
+from tasks.robustness import robustness
 from tasks.thresholds import thresholds
 from tasks.train import train
 
@@ -57,4 +58,8 @@ def candidate(
         evaluations=tuple(one for file in tuned for one in evaluate(file, audits, profile, out, card.evaluation)),
         benchmarks=tuple(run for size in batches for run in benchmark(tuned, audits[0].folder, profile, out, size)),
     )
-    return ship(measured, choose(measured, terms, tuned), reports)
+    whole = ship(measured, choose(measured, terms, tuned), reports)
+    if card.evaluation.robustness is None:
+        return whole
+    suite = robustness(whole.shipped, audits[0], profile, out, card.evaluation)
+    return whole.model_copy(update={"robustness": suite})

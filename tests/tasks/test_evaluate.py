@@ -11,15 +11,32 @@ import pytest
 
 from edgeloop.artifact import Artifact, load_artifact
 from edgeloop.audit import AuditSet, freeze, load
-from edgeloop.card import DeviceProfile, GateCard, ProductionCard, ThresholdCard
+from edgeloop.card import (
+    DeviceProfile,
+    EvaluationCard,
+    GateCard,
+    ProductionCard,
+    RobustnessSettings,
+    ThresholdCard,
+)
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.frame_intake import register
-from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision, Latency, ThresholdReport
+from edgeloop.measures import (
+    BenchmarkReport,
+    Candidate,
+    EvaluationReport,
+    GateDecision,
+    Latency,
+    RobustnessReport,
+    ThresholdReport,
+)
 from edgeloop.production_frames import ProductionFrames, draw_production
+from edgeloop.robustness import subset
 from models.half import halve
 from tasks.evaluate import evaluate
 from tasks.gate import Terms, choose, gate
+from tasks.robustness import robustness
 from tasks.thresholds import thresholds
 from tests.audits import colour_artifact, write_audit, write_weights
 
@@ -170,6 +187,38 @@ def test_weights_reach_thresholds_evaluation_and_gate(artifact: Artifact, tmp_pa
     assert not other.passed
     assert "which is another content" in other.reason
     assert not gate.fn(ours, None, Terms(audits=plain, profile=PROFILE, card=GateCard()), out).rows[0].passed
+
+
+class TestRobustness:
+    card = EvaluationCard(
+        resamples=10, robustness=RobustnessSettings(corruptions=("darker",), severities=(2, 5), frames=20)
+    )
+
+    def test_the_suite_runs_on_scored_frames(
+        self, artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+    ) -> None:
+        """The card's corruptions, severities and frames; the report is saved; other pictures are refused."""
+        report = robustness.fn(artifact, audits[0], PROFILE, tmp_path / "out", self.card)
+        assert report is not None
+        assert (report.frames, len(report.conditions), report.audit) == (20, 2, "clean")
+        half = subset(load(audits[0]).half("score"), 20)
+        assert report.audit_digest == half.digest
+        (saved,) = (tmp_path / "out").glob("*-robustness.json")
+        assert RobustnessReport.load(saved) == report
+        for frame in half.frames:
+            cv2.imwrite(str(frame.frame.image), np.zeros((64, 64, 3), np.uint8))
+        with pytest.raises(BadInput, match="has changed"):
+            robustness.fn(artifact, audits[0], PROFILE, tmp_path / "out", self.card)
+
+    def test_nothing_to_judge_by_is_said(
+        self, artifact: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A round does not end for it."""
+        folder = write_audit(tmp_path / "empty", 10)
+        for path in (folder / "labels").iterdir():
+            path.write_text("")
+        assert robustness.fn(artifact, freeze("empty", folder), PROFILE, tmp_path / "out", self.card) is None
+        assert "warning: no robustness" in capsys.readouterr().err
 
 
 def test_an_empty_audit_set_warns_and_is_refused(
