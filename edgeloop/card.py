@@ -105,6 +105,9 @@ class ClassTarget(Record):
     maximum_risk: float | None = Field(default=None, gt=0, lt=1)
 
 
+LEAST_PRODUCTION = 100  # frames; from fewer nothing is estimated
+
+
 class ProductionCard(Record):
     """Unlabelled production frames that say how often each class occurs there today (`edgeloop.prior_shift`).
 
@@ -113,7 +116,7 @@ class ProductionCard(Record):
         days: how far back they reach from the newest.
     """
 
-    frames: int = Field(default=500, ge=100)
+    frames: int = Field(default=500, ge=LEAST_PRODUCTION)
     days: float = Field(default=7.0, gt=0, le=3650)
 
     @property

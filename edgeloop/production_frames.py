@@ -17,14 +17,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from edgeloop.card import ProductionCard
+from edgeloop.card import LEAST_PRODUCTION, ProductionCard
 from edgeloop.edge.frame import decode_image
 from edgeloop.edge.log import logged_dates, read_log
 from edgeloop.errors import BadInput
 from edgeloop.record import Record
 from edgeloop.store import LOG, FrameStore
 
-MINIMUM = 100  # frames; below this nothing is estimated
 BY_CONTENT = ("uncertain", "flagged")  # why a device kept a frame, where that is no chance
 
 
@@ -48,7 +47,7 @@ class ProductionFrames(Record):
     @property
     def enough(self) -> bool:
         """Whether they are enough to estimate anything from."""
-        return len(self.frames) >= MINIMUM
+        return len(self.frames) >= LEAST_PRODUCTION
 
     @property
     def told(self) -> str:
@@ -58,7 +57,7 @@ class ProductionFrames(Record):
             return f"Prevalence of production: from {len(self.frames)} frames drawn at random from the {days}."
         return (
             f"warning: no prevalence of production: {len(self.frames)} frames in the store from the {days}, at least "
-            f"{MINIMUM} are needed. Tuned at the prevalence of the audit frames."
+            f"{LEAST_PRODUCTION} are needed. Tuned at the prevalence of the audit frames."
         )
 
 

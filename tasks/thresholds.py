@@ -52,9 +52,12 @@ def thresholds(
     artifact.verify()
     halves = [load(audit).half("tune") for audit in audits]
     runtime = open_for(artifact, profile)
-    labelled = look(artifact, halves, runtime, out)
-    if production and production.enough:
-        labelled = replace(labelled, shift=estimate_shift(labelled, watch_drawn(production, artifact, runtime)))
+    try:
+        labelled = look(artifact, halves, runtime, out)
+        if production and production.enough:
+            labelled = replace(labelled, shift=estimate_shift(labelled, watch_drawn(production, artifact, runtime)))
+    finally:
+        runtime.close()
     report = report_thresholds(artifact, labelled, card)
     if production:
         report = report.model_copy(update={"remarks": (production.told, *report.remarks)})
