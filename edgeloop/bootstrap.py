@@ -140,8 +140,9 @@ def effective_counts(truths: Ints, weights: Weights) -> Doubles:
     `truths`: (F, C) labelled boxes; `weights`: (F,).
     """
     squares = weights.astype(np.float64) ** 2 @ truths
-    counts: Doubles = np.divide((weights @ truths) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
-    return counts
+    counts = np.divide((weights @ truths) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
+    rounded: Doubles = counts.round(9)  # ten boxes that weigh alike are ten, in any unit
+    return rounded
 
 
 def difference(challenger: Doubles, champion: Doubles) -> Doubles:

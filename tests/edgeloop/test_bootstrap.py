@@ -117,6 +117,7 @@ def test_weighted_boxes_say_as_much_as_so_many() -> None:
     """Alike they are counted; where one frame carries everything, it is that frame's boxes."""
     truths = np.array([[2, 0], [3, 0], [1, 0]])
     assert effective_counts(truths, np.ones(3, np.int64)).tolist() == [6, 0]
+    assert effective_counts(truths, np.full(3, 0.1)).tolist() == [6, 0]
     assert effective_counts(truths, np.array([1e9, 1, 1]))[0] == pytest.approx(2, abs=1e-6)
 
 
