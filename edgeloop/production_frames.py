@@ -1,9 +1,11 @@
 """Which unlabelled production frames say how often each class occurs there: a random draw of the newest, frozen.
 
-Frames are those of the store that its catalogue or the inference log names. What a device kept because of what it saw
-(uncertain, flagged) is left out: it is no random part of production. Labelled frames stay in. Sampling chose them for
-what is on them, so without them the rest would show too few rare objects and hard cases; that the detector is a little
-too sure of the few that it was trained on is the smaller mistake.
+Frames are those of the store that its catalogue or the inference log names, and that a device kept by chance: all of
+them, or a random share (audit). Uncertain and flagged ones were kept for what is on them. So, the other way round, was
+each Nth frame of a camera that also keeps uncertain ones, since those are left over: they are the certain ones.
+
+Labelled frames stay in. Sampling chose them for what is on them, so without them the rest would show too few rare
+objects and hard cases; that the detector is a little too sure of the few that it was trained on is the smaller mistake.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from edgeloop.errors import BadInput
 from edgeloop.record import Record
 from edgeloop.store import LOG, FrameStore
 
-BY_CONTENT = ("uncertain", "flagged")  # why a device kept a frame, where that is no chance
+BY_CONTENT = ("uncertain", "flagged")  # why a device kept a frame, where that is no chance (edgeloop.edge.retention)
 
 
 class ProductionFrames(Record):
@@ -100,19 +102,27 @@ def freeze_production(path: Path, store: str, card: ProductionCard, seed: int) -
 
 
 def _times(store: FrameStore, days: float) -> Mapping[str, datetime]:
-    """When each frame was taken, by id; those of the log that no device chose, and all that were registered."""
-    table = store.catalogue.read(["frame_id", "time"])
-    found = dict(_columns(table, "frame_id", "time"))
+    """When each frame was taken, by id: what was registered, or logged with an image; not what a device chose."""
+    found = dict(_columns(store.catalogue.read(["frame_id", "time"]), "frame_id", "time"))
     log = f"{store.url.rstrip('/')}/{LOG}"
     dates = logged_dates(log)
     if not dates:
         return found
     last = datetime.fromisoformat(dates[-1]).replace(tzinfo=timezone.utc)
     rows = read_log(log, since=last - timedelta(days=days), columns=("image", "kept"))
-    chosen = {one for one, kept in _columns(rows, "frame_id", "kept") if kept in BY_CONTENT}
-    logged = rows.filter(rows.column("image").is_valid())
-    found.update(_columns(logged, "frame_id", "time"))
+    found.update(_columns(rows.filter(rows.column("image").is_valid()), "frame_id", "time"))
+    chosen = _chosen(rows)
     return {one: time for one, time in found.items() if one not in chosen}
+
+
+def _chosen(rows: pa.Table) -> set[str]:
+    """The frames of a log that were kept, or left over, for what is on them."""
+    choosing = {camera for camera, kept in _columns(rows, "camera", "kept") if kept == "uncertain"}
+    return {
+        frame_id
+        for frame_id, camera, kept in _columns(rows, "frame_id", "camera", "kept")
+        if kept in BY_CONTENT or (kept == "every" and camera in choosing)
+    }
 
 
 def _columns(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:

@@ -60,12 +60,17 @@ def test_only_the_newest_days_count(tmp_path: Path) -> None:
 
 
 def test_what_was_kept_for_its_content_is_no_random_draw(tmp_path: Path) -> None:
-    """Frames that a device kept because it was unsure, or a person flagged, would make the rare look frequent."""
-    logged(tmp_path, numbered(110), kept="every")
-    logged(tmp_path, numbered(20, 110), kept="uncertain")
-    logged(tmp_path, numbered(20, 130), kept="flagged")
-    whole = draw_production(str(tmp_path), ProductionCard(frames=500), 0)
-    assert sorted(whole.frames) == sorted(numbered(110))
+    """Frames that a device kept because it was unsure, or a person flagged, would make the rare look frequent.
+
+    Each Nth frame is a fair draw alone; beside uncertain ones it is what was not uncertain.
+    """
+    logged(tmp_path, numbered(110), kept="audit")
+    logged(tmp_path, numbered(30, 110), kept="every")
+    logged(tmp_path, numbered(20, 140), kept="flagged")
+    card = ProductionCard(frames=500)
+    assert sorted(draw_production(str(tmp_path), card, 0).frames) == sorted(numbered(140))
+    logged(tmp_path, numbered(20, 160), kept="uncertain")
+    assert sorted(draw_production(str(tmp_path), card, 0).frames) == sorted(numbered(110))
 
 
 def test_frames_without_a_readable_image_are_passed_over(tmp_path: Path) -> None:
