@@ -17,13 +17,13 @@ from typing import Any
 
 from benchmarks.int8_sets import MeasuredSet, ask_for_sets, command, sets_of
 from benchmarks.writing import RESULTS, keep, markdown
-from edgeloop.card import EvaluationCard
+from edgeloop.card import EvaluationCard, RobustnessSettings
 from edgeloop.edge.machine import machine
 from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
 from edgeloop.evaluation_tables import stated
-from edgeloop.measures import Interval
+from edgeloop.measures import Interval, RobustnessReport
 from edgeloop.own_evaluation import suite_settings
-from edgeloop.robustness import RobustnessReport, RobustnessSettings, Trial, robustness
+from edgeloop.robustness import Trial, robustness
 
 RESAMPLES = 500
 Row = dict[str, Any]

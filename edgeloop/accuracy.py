@@ -16,7 +16,15 @@ import numpy as np
 
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
-from edgeloop.bootstrap import Doubles, Weights, average_precision, frame_weights, known_interval, mean_of_judged
+from edgeloop.bootstrap import (
+    Doubles,
+    Weights,
+    average_precision,
+    frame_weights,
+    known_interval,
+    mean_of_judged,
+    with_plain,
+)
 from edgeloop.boxes import Detections
 from edgeloop.calibration_error import calibration, class_errors, relative_boxes
 from edgeloop.card import EvaluationCard
@@ -163,10 +171,9 @@ class Marked:
 
 def resampled(audit: AuditFrames, card: EvaluationCard) -> Weights:
     """The weights of the frames (1 + B, F): as they are, then in each resample of whole groups."""
-    plain = np.ones((1, len(audit.frames)), np.int64)
-    draws = frame_weights(len(audit.frames), card.resamples, SEED, audit.groups) if card.resamples else plain[:0]
-    rows = np.concatenate([plain, draws])
-    return rows * np.asarray(audit.weights, np.float64) if audit.weights else rows
+    count, none = len(audit.frames), np.zeros((0, len(audit.frames)), np.int64)
+    draws = frame_weights(count, card.resamples, SEED, audit.groups) if card.resamples else none
+    return with_plain(draws, audit.weights)
 
 
 def _critical(card: EvaluationCard, names: Sequence[str], audit: AuditFrames) -> list[int]:

@@ -18,6 +18,7 @@ from edgeloop.dataset import load_labels, load_names
 from edgeloop.errors import BadInput
 from edgeloop.frames import LabelledFrame, Split
 from edgeloop.matching import Truths
+from edgeloop.prevalence import weighted
 from edgeloop.record import Record
 from edgeloop.splits import group_of
 
@@ -31,8 +32,9 @@ class AuditSet(Record):
         name: how reports call it.
         folder: a labelled set.
         split: the side of it that is meant; None takes every frame.
-        digest: of the frames and their labels.
+        digest: of the frames, their labels and their weights.
         frames: how many.
+        weights: a table of what each frame stands for in production (`edgeloop.prevalence`); None: all the same.
     """
 
     name: str
@@ -40,16 +42,25 @@ class AuditSet(Record):
     split: Split | None
     digest: str
     frames: int
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What was scored: the name and digest of a frozen half, its classes, and what its frames are drawn together by."""
+    """What was scored: a frozen half without its images and labels.
+
+    Attributes:
+        name, digest: of the half.
+        names: of its classes.
+        groups: what its frames are drawn together by, one a frame.
+        weights: what each frame stands for in production, up to a common factor; empty: all the same.
+    """
 
     name: str
     digest: str
     names: tuple[str, ...]
     groups: tuple[str, ...]
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,16 +100,19 @@ class AuditFrames:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits over frame ids, class names and boxes: equal content, equal digest."""
+        """16 hexadecimal digits over frame ids, class names, boxes and weights: equal content, equal digest."""
         content = hashlib.sha256()
         for frame in self.frames:
             boxes = sorted(f"{self.names[label.class_id]} {_corners(label.box)}" for label in frame.labels)
             content.update("\n".join([frame.frame.frame_id, *boxes, ""]).encode())
+        if self.weights:
+            total = sum(self.weights)  # weights are known up to a common factor
+            content.update(" ".join(f"{weight / total:.9g}" for weight in self.weights).encode())
         return content.hexdigest()[:16]
 
     @property
     def scored(self) -> Scored:
-        return Scored(self.name, self.digest, self.names, self.groups)
+        return Scored(self.name, self.digest, self.names, self.groups, self.weights)
 
     @property
     def boxes(self) -> int:
@@ -127,23 +141,43 @@ def half_of(frame: LabelledFrame) -> Half:
     return "tune" if digest[0] % 2 else "score"
 
 
-def freeze(name: str, folder: Path, split: Split | None = None) -> AuditSet:
+def pooled_weights(scored: Sequence[Scored]) -> tuple[float, ...]:
+    """What each frame of several sets counts when they are one; empty: all the same.
+
+    A set counts as its number of frames, in whatever unit its weights are: each set's have mean 1.
+    """
+    if not any(one.weights for one in scored):
+        return ()
+    each = [one.weights or (1.0,) * len(one.groups) for one in scored]
+    return tuple(weight * len(weights) / sum(weights) for weights in each for weight in weights)
+
+
+def freeze(name: str, folder: Path, split: Split | None = None, weights: Path | None = None) -> AuditSet:
     """Read an audit set and record what it holds now.
 
+    Args:
+        name: how reports call it.
+        folder: a labelled set.
+        split: the side of it that is meant; None takes every frame.
+        weights: a table of what each frame stands for in production.
+
     Raises:
-        BadInput: the folder is not a clean labelled set.
+        BadInput: the folder is not a clean labelled set, or the table does not fit it.
     """
-    frames = _load(name, folder, split)
-    return AuditSet(name=name, folder=folder.resolve(), split=split, digest=frames.digest, frames=len(frames.frames))
+    frames = _load(name, folder, split, weights)
+    return AuditSet(
+        name=name, folder=folder.resolve(), split=split, digest=frames.digest, frames=len(frames.frames),
+        weights=weights and weights.resolve(),
+    )  # fmt: skip
 
 
 def load(audit: AuditSet) -> AuditFrames:
     """Read a frozen audit set.
 
     Raises:
-        BadInput: its frames or labels are not those that were frozen.
+        BadInput: its frames, labels or weights are not those that were frozen.
     """
-    frames = _load(audit.name, audit.folder, audit.split)
+    frames = _load(audit.name, audit.folder, audit.split, audit.weights)
     if frames.digest != audit.digest:
         raise BadInput(
             f"the audit set {audit.name} in {audit.folder} has changed: expected digest {audit.digest} over "
@@ -153,6 +187,7 @@ def load(audit: AuditSet) -> AuditFrames:
     return frames
 
 
-def _load(name: str, folder: Path, split: Split | None) -> AuditFrames:
+def _load(name: str, folder: Path, split: Split | None, weights: Path | None) -> AuditFrames:
     frames = sorted(load_labels(folder, split), key=lambda frame: frame.frame.frame_id)
-    return AuditFrames(name, load_names(folder), tuple(frames))
+    audit = AuditFrames(name, load_names(folder), tuple(frames))
+    return weighted(audit, weights) if weights and frames else audit

@@ -134,6 +134,17 @@ def mean_of_judged(values: Doubles) -> Doubles:
     return mean_over_classes(np.where(np.isnan(values), values[:1], values))
 
 
+def effective_counts(truths: Ints, weights: Weights) -> Doubles:
+    """As many equally weighted boxes of each class say as much (Kish), (C,): the number of boxes where all weigh alike.
+
+    `truths`: (F, C) labelled boxes; `weights`: (F,).
+    """
+    squares = weights.astype(np.float64) ** 2 @ truths
+    counts = np.divide((weights @ truths) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
+    rounded: Doubles = counts.round(9)  # ten boxes that weigh alike are ten, in any unit
+    return rounded
+
+
 def difference(challenger: Doubles, champion: Doubles) -> Doubles:
     """What the challenger gains, absolute."""
     return challenger - champion
@@ -147,10 +158,11 @@ def relative_loss(artifact: Doubles, reference: Doubles) -> Doubles:
 def paired_interval(
     first: Matches,
     second: Matches,
-    statistic: Statistic | Callable[[Matches, Ints], Doubles],
+    statistic: Statistic | Callable[[Matches, Weights], Doubles],
     compare: Callable[[Doubles, Doubles], Doubles] = difference,
     draws: Ints | None = None,
     confidence: float = 0.95,
+    weights: Sequence[float] = (),
 ) -> Interval:
     """Compare two detectors on the same frames: both see the same resamples, so what is common to both cancels.
 
@@ -160,25 +172,39 @@ def paired_interval(
         compare: of the two statistics (B,), (B,).
         draws: from `frame_weights`; 1000 resamples of single frames with seed 0 when not given.
         confidence: of the two-sided percentile interval.
+        weights: (F,) what each frame stands for; empty: all the same.
 
     Raises:
         BadInput: the two were not measured on the same truths, or there are no frames.
     """
     if not np.array_equal(first.truths, second.truths):
         raise BadInput("expected two detectors measured on the same frames and labels, came different truths.")
-    weights = frame_weights(first.frame_count, RESAMPLES, seed=0) if draws is None else draws
-    values = [_evaluate(matches, statistic, weights) for matches in (first, second)]
+    drawn = frame_weights(first.frame_count, RESAMPLES, seed=0) if draws is None else draws
+    rows = with_plain(drawn, weights)
+    values = [_evaluate(matches, statistic, rows) for matches in (first, second)]
     return percentile_interval(compare(values[0], values[1]), confidence)
 
 
-def interval(matches: Matches, statistic: Statistic, draws: Ints, confidence: float = 0.95) -> Interval:
-    """The statistic of one detector with its percentile interval; `draws` from `frame_weights`."""
-    return percentile_interval(_evaluate(matches, statistic, draws), confidence)
+def interval(
+    matches: Matches, statistic: Statistic, draws: Ints, confidence: float = 0.95, weights: Sequence[float] = ()
+) -> Interval:
+    """The statistic of one detector with its percentile interval; see `paired_interval`."""
+    return percentile_interval(_evaluate(matches, statistic, with_plain(draws, weights)), confidence)
 
 
-def _evaluate(matches: Matches, statistic: Statistic | Callable[[Matches, Ints], Doubles], draws: Ints) -> Doubles:
-    """The statistic on the frames as they are, then on each resample: (1 + B,)."""
-    weights = np.concatenate([np.ones((1, matches.frame_count), np.int64), draws])
+def with_plain(draws: Ints, weights: Sequence[float] = ()) -> Weights:
+    """What each frame counts (1 + B, F): as it is, then in each resample (B, F).
+
+    `weights`: (F,) what each frame stands for; empty: all the same, and the rows stay whole numbers.
+    """
+    rows = np.concatenate([np.ones((1, draws.shape[1]), np.int64), draws])
+    return rows * np.asarray(weights, np.float64) if len(weights) else rows
+
+
+def _evaluate(
+    matches: Matches, statistic: Statistic | Callable[[Matches, Weights], Doubles], weights: Weights
+) -> Doubles:
+    """The statistic of each row of weights: (1 + B,)."""
     if callable(statistic):
         return statistic(matches, weights)
     return mean_average_precision(matches, weights, statistic)

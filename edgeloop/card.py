@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 
 from edgeloop.artifact import Head, InputKind, Precision
 from edgeloop.class_weights import Scheme
+from edgeloop.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from edgeloop.edge.runtime import RuntimeName
 from edgeloop.errors import BadInput
 from edgeloop.record import R, Record
@@ -103,6 +105,26 @@ class ClassTarget(Record):
     maximum_risk: float | None = Field(default=None, gt=0, lt=1)
 
 
+LEAST_PRODUCTION = 100  # frames; from fewer nothing is estimated
+
+
+class ProductionCard(Record):
+    """Unlabelled production frames that say how often each class occurs there today (`edgeloop.prior_shift`).
+
+    Attributes:
+        frames: so many, drawn at random; fewer where there are fewer, none below 100.
+        days: how far back they reach from the newest.
+    """
+
+    frames: int = Field(default=500, ge=LEAST_PRODUCTION)
+    days: float = Field(default=7.0, gt=0, le=3650)
+
+    @property
+    def reach(self) -> timedelta:
+        """`days` as a duration."""
+        return timedelta(days=self.days)
+
+
 class ThresholdCard(Record):
     """What the per-class thresholds are tuned for, on audit frames at production prevalence.
 
@@ -117,6 +139,8 @@ class ThresholdCard(Record):
         minimum_truths: a class with fewer labelled boxes takes the global threshold.
         shrink: weight of the global threshold, in labelled boxes (a pseudo-count). A threshold that keeps a recall or a
             risk is only ever lowered by it.
+        production: frames of the store that correct the tuning for what has become rarer or more frequent since the
+            audit frames were drawn; None takes the audit frames' own prevalence.
         classes: what single classes ask for instead, by name.
     """
 
@@ -128,12 +152,30 @@ class ThresholdCard(Record):
     maximum_risk: float = Field(default=0.1, gt=0, lt=1)
     minimum_truths: int = Field(default=5, ge=1)
     shrink: float = Field(default=20.0, ge=0)
+    production: ProductionCard | None = None
     classes: dict[str, ClassTarget] = Field(default_factory=dict)
 
     def of_class(self, name: str) -> ThresholdCard:
         """The card as it holds for one class."""
         asked = self.classes.get(name, ClassTarget()).model_dump(exclude_none=True)
         return self.model_copy(update={**asked, "classes": {}})
+
+
+class RobustnessSettings(Record):
+    """Which part of the robustness suite is run (`edgeloop.robustness`).
+
+    Attributes:
+        corruptions, severities: all when not given.
+        frames: at most so many, drawn by a hash of their ids; None takes all.
+        seed: of everything that is random in the pictures.
+    """
+
+    corruptions: tuple[Corruption, ...] = Field(default=CORRUPTIONS, min_length=1)
+    severities: tuple[Annotated[int, Field(ge=SEVERITIES[0], le=SEVERITIES[-1])], ...] = Field(
+        default=SEVERITIES, min_length=1
+    )
+    frames: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
 
 
 class EvaluationCard(Record):
@@ -143,11 +185,14 @@ class EvaluationCard(Record):
         critical: classes whose misses cost most; their common miss rate is stated.
         resamples: of the frames, for the intervals; 0 for none.
         confidence: of the intervals.
+        robustness: in the loop, what the shipped file keeps under corrupted pictures: a pass over the frames for each
+            corruption and severity; None leaves it out. `{}` is the whole suite, 50 passes.
     """
 
     critical: tuple[str, ...] = ()
     resamples: int = Field(default=200, ge=0)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    robustness: RobustnessSettings | None = None
 
 
 class GateCard(Record):

@@ -86,6 +86,7 @@ class Config(BaseSettings):
     shares: Shares = DEFAULT_SHARES  # of the groups that nothing else gives a side
     inbox: Path = Path("var/inbox")  # labelled sets and folders of production frames that the ingest flow takes in
     audits: tuple[Path, ...] = ()  # frozen labelled sets at production prevalence that every gate re-scores
+    audit_weights: dict[str, Path] = Field(default_factory=dict)  # by name of the set: what its frames stand for
     card: Path = Path("models/cards/sample.yaml")
     sweep: Path = Path("models/cards/sweeps/sample.yaml")
     device: Path = Path("models/devices/cpu.yaml")

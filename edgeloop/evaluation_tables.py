@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from edgeloop.measures import ClassScore, EvaluationReport, Interval, Part
+from edgeloop.measures import ClassScore, EvaluationReport, Interval, Part, RobustnessReport
 from edgeloop.own_evaluation import OwnEvaluation
-from edgeloop.robustness import RobustnessReport
 from edgeloop.tables import table
 
 DASH = "–"

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from edgeloop.artifact import Artifact
-from edgeloop.audit import Scored
-from edgeloop.bootstrap import average_precision, interval, paired_interval, percentile_interval, relative_loss
+from edgeloop.audit import Scored, pooled_weights
+from edgeloop.bootstrap import (
+    average_precision,
+    effective_counts,
+    interval,
+    paired_interval,
+    percentile_interval,
+    relative_loss,
+    with_plain,
+)
 from edgeloop.card import GateCard
 from edgeloop.evidence import Evidence, class_names, draws_of, pool
+from edgeloop.matching import Matches
 from edgeloop.measures import GateRow, Interval
 
 UNMEASURED = "not measured"
@@ -30,10 +37,10 @@ def frozen_sets(challenger: Evidence, champion: Evidence | None, scored: Sequenc
         wrong = ["there is no audit set with labels to judge by"]
     return GateRow(
         check="same frozen audit sets",
-        value=", ".join(f"{one.name} {one.digest[:8]}" for one in scored) or "none",
+        value=", ".join(f"{one.name} {one.digest[:8]}{' weighted' if one.weights else ''}" for one in scored) or "none",
         limit="equal digests",
         passed=not wrong,
-        reason=_sentence("; ".join(wrong) or "every file was scored on the same frames and labels"),
+        reason=_sentence("; ".join(wrong) or "every file was scored on the same frames, labels and weights"),
     )
 
 
@@ -78,7 +85,7 @@ def minimum_accuracy(challenger: Evidence, scored: Sequence[Scored], card: GateC
     pooled = pool(challenger.shipped, scored)
     if pooled is None:
         return _unmeasured(check, limit)
-    found = interval(pooled, "map50", draws_of(scored), card.confidence)
+    found = interval(pooled, "map50", draws_of(scored), card.confidence, pooled_weights(scored))
     passed = found.value >= card.minimum_map50
     reason = f"it finds {'enough' if passed else 'too little'} for the card's minimum"
     return GateRow(check=check, value=_points(found), limit=limit, passed=passed, reason=_sentence(reason))
@@ -93,7 +100,8 @@ def quantization_loss(challenger: Evidence, scored: Sequence[Scored], card: Gate
     ours, theirs = pool(challenger.shipped, scored), pool(challenger.reference, scored)
     if ours is None or theirs is None:
         return _unmeasured(check, limit)
-    loss = paired_interval(ours, theirs, "map50_95", relative_loss, draws_of(scored), card.confidence)
+    drawn, weights = draws_of(scored), pooled_weights(scored)
+    loss = paired_interval(ours, theirs, "map50_95", relative_loss, drawn, card.confidence, weights)
     judged = loss.high if card.judge_loss_by == "bound" else loss.value
     passed = judged <= card.maximum_int8_loss
     value = f"{loss.value:+.1%} [{loss.low:+.1%}, {loss.high:+.1%}]"
@@ -110,7 +118,7 @@ def set_drop(challenger: Evidence, champion: Evidence, scored: Scored, card: Gat
     ours, theirs = challenger.shipped.get(scored.name), champion.shipped.get(scored.name)
     if ours is None or theirs is None:
         return _unmeasured(check, limit)
-    gain = paired_interval(ours, theirs, "map50", draws=draws_of([scored]), confidence=card.confidence)
+    gain = _gained(ours, theirs, [scored], card)
     judged = gain.low if card.judge_loss_by == "bound" else gain.value
     passed = judged >= -card.maximum_drop
     resolution = (gain.high - gain.low) / 2
@@ -126,7 +134,7 @@ def pooled_gain(challenger: Evidence, champion: Evidence, scored: Sequence[Score
     ours, theirs = pool(challenger.shipped, scored), pool(champion.shipped, scored)
     if ours is None or theirs is None:
         return _unmeasured(check, limit)
-    gain = paired_interval(ours, theirs, "map50", draws=draws_of(scored), confidence=card.confidence)
+    gain = _gained(ours, theirs, scored, card)
     passed = gain.low > 0
     if challenger.candidate.shipped.id == champion.candidate.shipped.id:
         reason = "it is the champion's own file"
@@ -161,14 +169,20 @@ def class_gains(
     ours, theirs = pool(challenger.shipped, scored), pool(champion.shipped, scored)
     if ours is None or theirs is None:
         return None
-    weights = np.concatenate([np.ones((1, ours.frame_count), np.int64), draws_of(scored)])
+    weights = with_plain(draws_of(scored), pooled_weights(scored))
     gains = (average_precision(ours, weights) - average_precision(theirs, weights))[:, :, 0]
-    counts = ours.truths.sum(axis=0)
+    counts = effective_counts(ours.truths, weights[0])
     return {
         name: percentile_interval(gains[:, index], card.confidence)
         for index, name in enumerate(class_names(scored))
         if counts[index] >= card.minimum_class_truths
     }
+
+
+def _gained(ours: Matches, theirs: Matches, scored: Sequence[Scored], card: GateCard) -> Interval:
+    """mAP50 that the first gains over the second."""
+    drawn, weights = draws_of(scored), pooled_weights(scored)
+    return paired_interval(ours, theirs, "map50", draws=drawn, confidence=card.confidence, weights=weights)
 
 
 def _unmeasured(check: str, limit: str) -> GateRow:

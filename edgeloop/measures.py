@@ -1,4 +1,4 @@
-"""What was measured: evaluation, benchmark, gate and drift records. Each names the artifact it was measured on."""
+"""What was measured: evaluation, robustness, benchmark and gate records. Each names the artifact it was measured on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from edgeloop.artifact import Artifact, Precision
-from edgeloop.card import Objective, ThresholdCard
+from edgeloop.card import Objective, RobustnessSettings, ThresholdCard
+from edgeloop.corruptions import Corruption
 from edgeloop.record import Record
 
 
@@ -125,6 +126,41 @@ class EvaluationReport(Record):
     def unjudged(self) -> tuple[str, ...]:
         """The classes without a labelled box here: they have no score, and no mean counts them as 0."""
         return tuple(one.name for one in self.classes if not one.truths)
+
+
+class Condition(Record):
+    """What one corruption at one severity leaves; rates at the artifact's thresholds."""
+
+    corruption: Corruption
+    severity: int
+    map50: Interval | None
+    map50_95: Interval | None
+    recall: Interval | None
+    false_positives_per_1000_frames: Interval | None
+
+
+class CorruptionScore(Record):
+    """One corruption over its severities: mean mAP50-95, and its share of the clean one; None where that is 0."""
+
+    corruption: Corruption
+    mean: Interval | None
+    kept: Interval | None
+
+
+class RobustnessReport(Record):
+    """One artifact file under corrupted pictures of one set, through one runtime."""
+
+    artifact_id: str
+    audit: str
+    audit_digest: str  # of the frames that were used, clean
+    runtime: str
+    frames: int
+    settings: RobustnessSettings
+    clean: Interval | None  # mAP50-95
+    mpc: Interval | None
+    rpc: Interval | None
+    corruptions: tuple[CorruptionScore, ...]
+    conditions: tuple[Condition, ...]
 
 
 class ClassThreshold(Record):
@@ -284,6 +320,7 @@ class Candidate(Record):
         evaluations, benchmarks: of every precision.
         thresholds: what the shipped file's thresholds rest on.
         others: further precisions of the same checkpoint, which were measured and not chosen.
+        robustness: of the shipped file, where its card asks for it.
     """
 
     shipped: Artifact
@@ -293,6 +330,7 @@ class Candidate(Record):
     benchmarks: tuple[BenchmarkReport, ...]
     thresholds: ThresholdReport | None = None
     others: tuple[Artifact, ...] = ()
+    robustness: RobustnessReport | None = None
 
     @property
     def files(self) -> tuple[Artifact, ...]:

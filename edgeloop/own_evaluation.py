@@ -9,7 +9,7 @@ from typing import Literal, cast, get_args
 
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
-from edgeloop.card import DeviceProfile, EvaluationCard
+from edgeloop.card import DeviceProfile, EvaluationCard, RobustnessSettings
 from edgeloop.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from edgeloop.edge.runtime import installed
 from edgeloop.errors import BadInput
@@ -18,11 +18,11 @@ from edgeloop.foreign import open_detector
 from edgeloop.formats import read
 from edgeloop.formats.findings import printable
 from edgeloop.frames import Split
-from edgeloop.measures import EvaluationReport
+from edgeloop.measures import EvaluationReport, RobustnessReport
 from edgeloop.output import say
 from edgeloop.prevalence import weighted
 from edgeloop.record import Record
-from edgeloop.robustness import RobustnessReport, RobustnessSettings, Trial, robustness
+from edgeloop.robustness import Trial, robustness
 
 Side = Literal["auto", "train", "val", "test", "audit", "all"]
 SIDES: tuple[Side, ...] = get_args(Side)

@@ -19,11 +19,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeloop.audit import AuditFrames
 from edgeloop.errors import BadInput
 from edgeloop.formats.findings import printable
 from edgeloop.frames import LabelledFrame
+
+if TYPE_CHECKING:
+    from edgeloop.audit import AuditFrames
 
 Row = Mapping[str, str]
 

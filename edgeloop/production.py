@@ -1,7 +1,8 @@
-"""What an artifact says on unlabelled production frames: from the frames, an inference log or a file of detections."""
+"""What an artifact says on unlabelled production frames: from frames, an inference log or a file of detections."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from edgeloop.artifact import Artifact
 from edgeloop.drift_features import flatten_boxes
 from edgeloop.edge.detector import LOG_FLOOR, Detector
+from edgeloop.edge.frame import Image, decode_image
 from edgeloop.edge.log import read_log
 from edgeloop.edge.runtime import Runtime
 from edgeloop.errors import BadInput
@@ -19,7 +21,9 @@ from edgeloop.evaluation import read_image
 from edgeloop.formats.findings import printable
 from edgeloop.formats.paths import require_images
 from edgeloop.prior_shift import Production
+from edgeloop.production_frames import ProductionFrames
 from edgeloop.progress import bar
+from edgeloop.store import FrameStore
 
 
 def read_production(source: str, artifact: Artifact, runtime: Runtime) -> Production:
@@ -36,7 +40,8 @@ def read_production(source: str, artifact: Artifact, runtime: Runtime) -> Produc
         BadInput: it cannot be read, is none of these, or holds nothing of this artifact.
     """
     if "://" not in source and Path(source).is_dir() and not any(Path(source).glob("date=*")):
-        return _watch(Path(source), artifact, runtime)
+        images = require_images(Path(source))
+        return _watch(map(read_image, images), len(images), artifact, runtime)
     table = _file(Path(source)) if source.endswith(".parquet") else read_log(source, artifact_id=artifact.id)
     if "artifact_id" in table.column_names:
         table = table.filter(pc.equal(table.column("artifact_id"), artifact.id))
@@ -51,12 +56,22 @@ def read_production(source: str, artifact: Artifact, runtime: Runtime) -> Produc
     return Production.of(artifact.names, frames, *_detections(table))
 
 
-def _watch(folder: Path, artifact: Artifact, runtime: Runtime) -> Production:
-    """What the artifact sees on every image below a folder."""
-    images, detector = require_images(folder), Detector(artifact, runtime, LOG_FLOOR)
-    seen = [detector.detect(read_image(path)).detections for path in bar(images, "production frames", len(images))]
+def watch_drawn(drawn: ProductionFrames, artifact: Artifact, runtime: Runtime) -> Production:
+    """What the artifact sees on frames of a store.
+
+    Raises:
+        BadInput: the store no longer holds one of them, or refuses.
+    """
+    store = FrameStore(drawn.store)
+    return _watch((decode_image(store.get(one), one) for one in drawn.frames), len(drawn.frames), artifact, runtime)
+
+
+def _watch(images: Iterable[Image], count: int, artifact: Artifact, runtime: Runtime) -> Production:
+    """What the artifact sees on so many images."""
+    detector = Detector(artifact, runtime, LOG_FLOOR, statistics="never")
+    seen = [detector.detect(image).detections for image in bar(images, "production frames", count)]
     classes, scores = (np.concatenate([getattr(one, key) for one in seen]) for key in ("classes", "scores"))
-    return Production.of(artifact.names, len(images), classes, scores)
+    return Production.of(artifact.names, count, classes, scores)
 
 
 def _file(path: Path) -> pa.Table:

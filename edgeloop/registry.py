@@ -14,7 +14,7 @@ from edgeloop.artifact import Artifact, Precision, load_artifact
 from edgeloop.card import Card
 from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import Refused
-from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision
+from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision, RobustnessReport
 from edgeloop.record import Record
 from edgeloop.sweep_trials import SweepResult
 from edgeloop.training_curve import Epoch
@@ -137,7 +137,8 @@ def metrics_of(candidate: Candidate, artifact: Artifact) -> dict[str, float]:
     The summary has the same names for every precision of every candidate: accuracy is the mean over the audit sets,
     `loss_vs_fp32` the mean relative loss of mAP50-95 (0 for FP32 itself), latency and memory are of the fastest runtime
     on the device that was measured first. `audit.NAME/map50.camera.X`, `.pixels.small` and `.share.small` are parts of
-    a set, `/ap50.X` its classes. AP in 0..1, latency in milliseconds, memory and size in MB.
+    a set, `/ap50.X` its classes; `/mpc` and `/rpc` are the shipped file's robustness, where a card asks for it. AP and
+    shares in 0..1, latency in milliseconds, memory and size in MB.
     """
     mine = [one for one in candidate.evaluations if one.artifact_id == artifact.id]
     runs = [one for one in candidate.benchmarks if one.artifact_id == artifact.id and one.batch == 1]
@@ -147,6 +148,8 @@ def metrics_of(candidate: Candidate, artifact: Artifact) -> dict[str, float]:
         found.update(_accuracy(report))
     for audit, loss in losses.items():
         found[f"{_section('audit', audit)}/loss_vs_fp32"] = loss
+    if candidate.robustness and candidate.robustness.artifact_id == artifact.id:
+        found.update(_robustness(candidate.robustness))
     for run in runs:
         found.update(_device(run))
     return {name: value for name, value in found.items() if value is not None}
@@ -185,6 +188,12 @@ def _accuracy(report: EvaluationReport) -> dict[str, float | None]:
         **classes,
         **parts,
     }
+
+
+def _robustness(report: RobustnessReport) -> dict[str, float | None]:
+    section = _section("audit", report.audit)
+    both = {"mpc": report.mpc, "rpc": report.rpc}
+    return {f"{section}/{name}": one.value if one else None for name, one in both.items()}
 
 
 def _device(run: BenchmarkReport) -> dict[str, float]:

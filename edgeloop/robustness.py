@@ -16,74 +16,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from edgeloop.accuracy import measure, resampled, scored_names
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.bootstrap import Doubles, Weights, known_interval
 from edgeloop.boxes import Detections
-from edgeloop.card import EvaluationCard
-from edgeloop.corruptions import CORRUPTIONS, SEVERITIES, SUITE, Corruption, Source, corrupt, move_labels
+from edgeloop.card import EvaluationCard, RobustnessSettings
+from edgeloop.corruptions import SUITE, Corruption, Source, corrupt, move_labels
 from edgeloop.edge.detector import Detector
 from edgeloop.edge.runtime import Runtime
-from edgeloop.errors import BadInput
 from edgeloop.evaluation import FLOOR, match_audit, read_image, require_truths
-from edgeloop.measures import Interval
+from edgeloop.measures import Condition, CorruptionScore, RobustnessReport
 from edgeloop.predictions import load_predictions, save_predictions
 from edgeloop.progress import bar
 from edgeloop.rates import share
-from edgeloop.record import Record
-
-
-class RobustnessSettings(Record):
-    """Which part of the suite is run.
-
-    Attributes:
-        corruptions, severities: all when not given.
-        frames: at most so many, drawn by a hash of their ids; None takes all.
-        seed: of everything that is random in the pictures.
-    """
-
-    corruptions: tuple[Corruption, ...] = Field(default=CORRUPTIONS, min_length=1)
-    severities: tuple[int, ...] = Field(default=SEVERITIES, min_length=1)
-    frames: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
-
-
-class Condition(Record):
-    """What one corruption at one severity leaves; rates at the artifact's thresholds."""
-
-    corruption: Corruption
-    severity: int
-    map50: Interval | None
-    map50_95: Interval | None
-    recall: Interval | None
-    false_positives_per_1000_frames: Interval | None
-
-
-class CorruptionScore(Record):
-    """One corruption over its severities: mean mAP50-95, and its share of the clean one; None where that is 0."""
-
-    corruption: Corruption
-    mean: Interval | None
-    kept: Interval | None
-
-
-class RobustnessReport(Record):
-    """One artifact file under corrupted pictures of one set, through one runtime."""
-
-    artifact_id: str
-    audit: str
-    audit_digest: str  # of the frames that were used, clean
-    runtime: str
-    frames: int
-    settings: RobustnessSettings
-    clean: Interval | None  # mAP50-95
-    mpc: Interval | None
-    rpc: Interval | None
-    corruptions: tuple[CorruptionScore, ...]
-    conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True)
@@ -100,9 +47,8 @@ def robustness(trial: Trial, settings: RobustnessSettings, card: EvaluationCard)
     """Run the suite on the trial's frames and score it.
 
     Raises:
-        BadInput: no labels, no class in common, no such severity, or an image that cannot be read.
+        BadInput: no labels, no class in common, or an image that cannot be read.
     """
-    _require_severities(settings)
     trial = replace(trial, audit=subset(trial.audit, settings.frames))
     require_truths(trial.audit)
     weights = resampled(trial.audit, card)
@@ -121,12 +67,6 @@ def subset(audit: AuditFrames, count: int | None) -> AuditFrames:
         return audit
     order = [hashlib.sha256(f"edgeloop robustness {one}".encode()).digest() for one in audit.ids]
     return audit.at(sorted(sorted(range(len(order)), key=order.__getitem__)[:count]))
-
-
-def _require_severities(settings: RobustnessSettings) -> None:
-    wrong = [str(one) for one in settings.severities if one not in SEVERITIES]
-    if wrong:
-        raise BadInput(f"expected severities from {SEVERITIES[0]} to {SEVERITIES[-1]}, came {', '.join(wrong)}.")
 
 
 def _condition(

@@ -18,6 +18,7 @@ from tasks.export import export
 from tasks.gate import choose
 from tasks.halve import halve
 from tasks.quantize import quantize
+from tasks.robustness import robustness
 from tasks.thresholds import thresholds
 from tasks.train import train
 
@@ -48,7 +49,7 @@ def candidate(
         files.append(halve(files[0], version, card, config))
     if "int8" in card.precisions:
         files.append(quantize(files[0], checkpoint, version, card, config))
-    reports = tuple(thresholds(file, audits, card.thresholds, profile, out) for file in files)
+    reports = tuple(thresholds(file, audits, card.thresholds, profile, out, terms.production) for file in files)
     tuned = tuple(report.tuned for report in reports)
     measured = Candidate(
         shipped=tuned[-1],
@@ -57,4 +58,8 @@ def candidate(
         evaluations=tuple(one for file in tuned for one in evaluate(file, audits, profile, out, card.evaluation)),
         benchmarks=tuple(run for size in batches for run in benchmark(tuned, audits[0].folder, profile, out, size)),
     )
-    return ship(measured, choose(measured, terms, tuned), reports)
+    whole = ship(measured, choose(measured, terms, tuned), reports)
+    if card.evaluation.robustness is None:
+        return whole
+    suite = robustness(whole.shipped, audits[0], profile, out, card.evaluation)
+    return whole.model_copy(update={"robustness": suite})

@@ -45,7 +45,7 @@ def sweep(sweep_path: Path | None = None, budget: float | None = None, config_pa
     )
     version = current_version(config)
     cards = expand(asked, version.frames["train"])
-    terms = freeze_validation(version, cards[0], profile)
+    terms = freeze_validation(version, cards[0], profile, config)
     state, work = plan(SweepResult.begin(asked, cards, version.md5, profile))
     track_sweep(state, version, config)
     while work:

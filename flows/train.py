@@ -26,5 +26,7 @@ def train_card(card_path: Path | None = None, config_path: Path | None = None) -
     card, profile = load_card(config.path(card_path or config.card)), load_profile(config.path(config.device))
     version = current_version(config)
     audited = config.audits or version.frames["audit"]
-    terms = freeze_terms(version, card, profile, config) if audited else freeze_validation(version, card, profile)
+    terms = (
+        freeze_terms(version, card, profile, config) if audited else freeze_validation(version, card, profile, config)
+    )
     return candidate(version, card, terms, config)

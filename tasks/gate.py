@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeloop.artifact import Artifact
-from edgeloop.audit import AuditFrames, load
+from edgeloop.audit import AuditFrames, load, pooled_weights
 from edgeloop.bootstrap import paired_interval, relative_loss
 from edgeloop.card import DeviceProfile
 from edgeloop.evidence import collect, draws_of, pool
@@ -65,5 +65,6 @@ def _option(candidate: Candidate, audits: Sequence[AuditFrames], profile: Device
     ours, theirs = pool(evidence.shipped, scored), pool(evidence.reference, scored)
     if ours is None or theirs is None:
         return Option(artifact, benchmark, float("inf"))
-    loss = paired_interval(ours, theirs, "map50_95", relative_loss, draws_of(scored))
+    drawn, weights = draws_of(scored), pooled_weights(scored)
+    loss = paired_interval(ours, theirs, "map50_95", relative_loss, drawn, weights=weights)
     return Option(artifact, benchmark, loss.value)

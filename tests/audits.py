@@ -51,6 +51,13 @@ def draw(rng: np.random.Generator, dim: float) -> tuple[np.ndarray, list[Label]]
     return image, labels
 
 
+def write_weights(path: Path, folder: Path, heavy: float) -> Path:
+    """A table of weights for such a set: every third frame stands for `heavy` frames, the others for one."""
+    images = sorted((folder / "images").iterdir())
+    rows = [f"{image.name},{heavy if number % 3 == 0 else 1}" for number, image in enumerate(images)]
+    return write_text(path, "\n".join(["frame,weight", *rows, ""]))
+
+
 def colour_artifact(folder: Path, thresholds: tuple[float, ...] = (0.4, 0.4, 0.4)) -> Artifact:
     """The detector of colours with its record beside it."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,8 @@ def settings(root: Path, folder: Path) -> Path:
     cards = root / "models" / "cards"
     card |= {"architecture": str(cards / card["architecture"]), "start": str((cards / card["start"]).resolve())}
     card |= {"name": "tiny", "epochs": 10, "challenger_epochs": 4, "minimum_images": 0}
+    card["thresholds"]["production"] = {"frames": 100, "days": 2}  # of the drifted stream alone, in the second round
+    card["evaluation"]["robustness"] = {"corruptions": ["jpeg", "darker"], "severities": [3], "frames": 20}
     (folder / "card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
     profile = yaml.safe_load((root / "models" / "devices" / "cpu.yaml").read_text(encoding="utf-8"))
     profile |= {"timed_frames": 100, "maximum_p99_ms": 1000.0}  # a busy machine must not decide this test

@@ -6,6 +6,7 @@ What the columns mean is written for people in docs/inference-log.md.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import reduce
 from io import BytesIO
@@ -96,8 +97,18 @@ def run_id(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
+def logged_dates(url: str) -> list[str]:
+    """The days that a log has rows of, `2026-03-01`, oldest first; none where there is no log."""
+    fs, root = fsspec.core.url_to_fs(url)
+    return sorted({str(path).rsplit("/date=", 1)[1][:10] for path in fs.glob(f"{root}/date=*")})
+
+
 def read_log(
-    url: str, since: datetime | None = None, until: datetime | None = None, artifact_id: str | None = None
+    url: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    artifact_id: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> pa.Table:
     """Rows of a log, oldest first, in LOG_SCHEMA; each frame of a camera at a time once for each artifact.
 
@@ -108,6 +119,7 @@ def read_log(
         url: the log's folder or any fsspec URL of it.
         since, until: from this moment (included) to that one (excluded), with time zone; None is open.
         artifact_id: only rows of this artifact; None takes all.
+        columns: besides those that identify a row and `image`; all when None.
 
     Raises:
         BadInput: there is no log, a file of it is broken, or a newer edgeloop wrote it.
@@ -122,7 +134,8 @@ def read_log(
     try:
         for fragment in dataset.get_fragments():
             _refuse_newer(fragment)
-        table = dataset.to_table(filter=_rows(since, until, artifact_id))
+        named = None if columns is None else list(dict.fromkeys((*IDENTITY, "image", *columns)))
+        table = dataset.to_table(named, filter=_rows(since, until, artifact_id))
     except pa.ArrowInvalid as error:
         raise BadInput(f"a file of the inference log at {url} is broken ({error}); move it away.") from error
     return _once(table.sort_by([(name, "ascending") for name in (*IDENTITY, "image")]))  # nulls sort last

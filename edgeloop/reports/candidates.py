@@ -8,15 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeloop.artifact import Artifact
-from edgeloop.audit import AuditFrames, load
+from edgeloop.audit import AuditFrames, load, pooled_weights
 from edgeloop.card import DeviceProfile
 from edgeloop.errors import BadInput
 from edgeloop.evidence import class_names, match_saved, pool
-from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, Interval, OperatingPoint
+from edgeloop.measures import (
+    BenchmarkReport,
+    Candidate,
+    EvaluationReport,
+    Interval,
+    OperatingPoint,
+    RobustnessReport,
+)
 from edgeloop.reports.page import write_page
 from edgeloop.reports.pictures import Picture, mistakes_of, worst
 from edgeloop.reports.rows import operating_points
 from edgeloop.reports.tradeoff import HEIGHT, RADIUS, WIDTH, Point, TradeOff, draw
+from edgeloop.robustness import subset
 from edgeloop.terms import Terms
 
 PICTURES = 6  # of each kind and candidate
@@ -118,6 +126,7 @@ def write_candidates_report(
         shipped=[one for one in files if one.shipped],
         classes=class_table(named, audits),
         parts_of=part_table(named, audits),
+        robust=robust(named, audits),
         thresholds=threshold_table(named),
         points=[(one.name, point) for one in named for point in _points(one.candidate, audits)],
         mistakes=_mistakes(files, audits),
@@ -162,6 +171,24 @@ def part_table(named: Sequence[Named], audits: Sequence[AuditFrames]) -> list[Ro
             if one.truths
         ),
     )
+
+
+def robust(named: Sequence[Named], audits: Sequence[AuditFrames]) -> list[tuple[str, RobustnessReport]]:
+    """The robustness of the shipped files on today's frames, by name: of those that saw what the first one saw."""
+    found = [(one.name, report) for one in named if (report := one.candidate.robustness) and _is_of(report, audits)]
+    return [(name, one) for name, one in found if _pictures(one) == _pictures(found[0][1])]
+
+
+def _is_of(report: RobustnessReport, audits: Sequence[AuditFrames]) -> bool:
+    """Whether a report is of one of these sets as it is now."""
+    today = (subset(one, report.settings.frames).digest for one in audits if one.name == report.audit)
+    return report.audit_digest in today
+
+
+def _pictures(report: RobustnessReport) -> tuple[str, frozenset[object], int]:
+    """What decides which pictures were seen, of equal frames."""
+    conditions = {(one.corruption, one.severity) for one in report.conditions}
+    return report.audit_digest, frozenset(conditions), report.settings.seed
 
 
 def threshold_table(named: Sequence[Named]) -> list[Row]:
@@ -266,7 +293,7 @@ def _points(candidate: Candidate, audits: Sequence[AuditFrames]) -> list[Operati
     scored = [audit.scored for audit in audits]
     names = class_names(scored)
     pooled = pool(match_saved(candidate, candidate.shipped, audits, names), scored)
-    return operating_points(pooled, names, candidate) if pooled else []
+    return operating_points(pooled, names, candidate, pooled_weights(scored)) if pooled else []
 
 
 def _mistakes(files: Sequence[MeasuredFile], audits: Sequence[AuditFrames]) -> list[Mistakes]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeloop.measures import Calibration, Interval
-from edgeloop.robustness import Condition, RobustnessReport
+from edgeloop.measures import Calibration, Condition, Interval, RobustnessReport
 
 SIDE = 240  # of the reliability diagram, SVG units
 WIDTH, HEIGHT = 150, 90  # of a curve

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeloop.audit import AuditFrames
+from edgeloop.audit import AuditFrames, pooled_weights
 from edgeloop.evidence import class_names, collect, pool
 from edgeloop.measures import Candidate, GateDecision, OperatingPoint
 from edgeloop.operating_points import COMPARED
@@ -56,6 +56,7 @@ def write_gate_report(path: Path, judged: Judged, audits: Sequence[AuditFrames],
         curves=curves,
         points=points,
         plot=(WIDTH, HEIGHT),
+        weighted=any(audit.weights for audit in audits),
         beside=judged.decision.candidates.name if judged.decision.candidates else None,
         false_positives=worst(mistakes, PICTURES, missed=False),
         misses=worst(mistakes, PICTURES, missed=True),
@@ -73,7 +74,8 @@ def _curves(judged: Judged, audits: Sequence[AuditFrames]) -> tuple[list[Plot], 
     theirs = pool(collect(judged.champion, audits).shipped, scored) if judged.champion else None
     shipped = judged.challenger.shipped
     thresholds = dict(zip(shipped.names, shipped.thresholds, strict=True))
-    return plots(names, ours, theirs, thresholds, COMPARED), operating_points(ours, names, judged.challenger)
+    points = operating_points(ours, names, judged.challenger, pooled_weights(scored))
+    return plots(names, ours, theirs, thresholds, COMPARED), points
 
 
 def _mistakes(candidate: Candidate, audit: AuditFrames) -> list[Mistake]:

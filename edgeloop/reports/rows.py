@@ -95,19 +95,22 @@ def file_rows(challenger: Candidate, device: str) -> list[FileRow]:
     return rows
 
 
-def operating_points(matches: Matches, names: Sequence[str], candidate: Candidate) -> list[OperatingPoint]:
+def operating_points(
+    matches: Matches, names: Sequence[str], candidate: Candidate, weights: Sequence[float] = ()
+) -> list[OperatingPoint]:
     """What the shipped thresholds give, beside one global threshold for all classes.
 
     Args:
         matches: of the shipped file.
         names: the classes of `matches`.
         candidate: whose thresholds they are; F-beta is the one that they were tuned for.
+        weights: what each frame stands for; empty: all the same.
     """
     shipped, report = candidate.shipped, candidate.thresholds
     compared = {"shipped": list(shipped.thresholds_of(names))}
     compared |= {f"global {value}": [value] * len(names) for value in COMPARED}
     card = (report.card if report else None) or ThresholdCard(beta=report.beta if report else 1.0)
-    seen = Labelled(matches, ())
+    seen = Labelled(matches, (), weights=weights)
     return [operating_point(name, "held-out", seen, values, (names, card)) for name, values in compared.items()]
 
 

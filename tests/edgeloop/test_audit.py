@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeloop.audit import freeze, half_of, load
+from edgeloop.audit import freeze, half_of, load, pooled_weights
 from edgeloop.errors import BadInput
-from tests.audits import write_audit
+from tests.audits import write_audit, write_weights
 
 
 @pytest.fixture
@@ -78,3 +78,36 @@ def test_frames_of_a_group_stay_together(folder: Path) -> None:
     """A clip is not tuned on with one frame and scored on with the next."""
     frames = [replace(frame, group="clip-7") for frame in load(freeze("clean", folder)).frames]
     assert len({half_of(frame) for frame in frames}) == 1
+
+
+class TestWeights:
+    def test_they_are_frozen_with_the_set(self, folder: Path, tmp_path: Path) -> None:
+        """They read back on either half; another table is another content, one in another unit is not."""
+        table = write_weights(tmp_path / "drawn.csv", folder, 9)
+        audit = freeze("clean", folder, None, table)
+        frames = load(audit)
+        assert audit.digest != freeze("clean", folder).digest
+        assert sorted(set(frames.weights)) == [1, 9]
+        halves = [frames.half("tune"), frames.half("score")]
+        assert sorted(weight for half in halves for weight in half.weights) == sorted(frames.weights)
+        write_weights(table, folder, 3)
+        with pytest.raises(BadInput, match="has changed"):
+            load(audit)
+        table.write_text(table.read_text().replace(",1\n", ",10\n").replace(",3\n", ",90\n"))
+        assert load(audit).half("score").digest == halves[1].digest
+
+    def test_a_frame_without_a_row_is_refused(self, folder: Path, tmp_path: Path) -> None:
+        """It would count as 1 among thousands."""
+        table = write_weights(tmp_path / "drawn.csv", folder, 9)
+        table.write_text("\n".join(table.read_text().splitlines()[:-1]))
+        with pytest.raises(BadInput, match="no row"):
+            freeze("clean", folder, None, table)
+
+    def test_a_set_counts_as_its_frames_in_any_unit(self, folder: Path, tmp_path: Path) -> None:
+        """Pooled, weights of one set do not outweigh another, and a set without weights counts as before."""
+        plain = load(freeze("plain", folder)).scored
+        assert pooled_weights([plain, plain]) == ()
+        heavy = load(freeze("heavy", folder, None, write_weights(tmp_path / "drawn.csv", folder, 1e6))).scored
+        pooled = pooled_weights([plain, heavy])
+        assert pooled[:40] == (1.0,) * 40
+        assert sum(pooled[40:]) == pytest.approx(40)

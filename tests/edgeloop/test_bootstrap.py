@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edgeloop.bootstrap import (
     average_precision,
+    effective_counts,
     frame_weights,
     interval,
     mean_average_precision,
@@ -110,6 +111,14 @@ def test_alike_frames_are_drawn_together() -> None:
     ]
     assert width[1] == pytest.approx(width[0], rel=0.25)
     assert width[2] < 0.7 * width[0]
+
+
+def test_weighted_boxes_say_as_much_as_so_many() -> None:
+    """Alike they are counted; where one frame carries everything, it is that frame's boxes."""
+    truths = np.array([[2, 0], [3, 0], [1, 0]])
+    assert effective_counts(truths, np.ones(3, np.int64)).tolist() == [6, 0]
+    assert effective_counts(truths, np.full(3, 0.1)).tolist() == [6, 0]
+    assert effective_counts(truths, np.array([1e9, 1, 1]))[0] == pytest.approx(2, abs=1e-6)
 
 
 def test_another_truth_is_refused() -> None:

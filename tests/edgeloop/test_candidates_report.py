@@ -9,7 +9,7 @@ import pytest
 
 from edgeloop.artifact import Artifact, Precision
 from edgeloop.audit import freeze
-from edgeloop.card import DeviceProfile, GateCard, ThresholdCard
+from edgeloop.card import DeviceProfile, EvaluationCard, GateCard, RobustnessSettings, ThresholdCard
 from edgeloop.config import Config
 from edgeloop.errors import BadInput
 from edgeloop.measures import Candidate, EvaluationReport, GateDecision
@@ -17,6 +17,7 @@ from edgeloop.reports.candidates import call, write_candidates_report
 from edgeloop.terms import Terms
 from tasks.evaluate import evaluate
 from tasks.report import report as report_stage
+from tasks.robustness import robustness
 from tasks.thresholds import thresholds
 from tests.audits import colour_artifact, write_audit
 from tests.edgeloop.test_gate import benchmark
@@ -131,6 +132,23 @@ def test_without_any_measurement_the_page_says_so(candidate: Candidate, terms: T
     assert "<svg" not in text
     with pytest.raises(BadInput, match="at least one candidate"):
         write_candidates_report(tmp_path / "page.html", [], terms)
+
+
+def test_robustness_is_compared_on_the_same_pictures_alone(candidate: Candidate, terms: Terms, tmp_path: Path) -> None:
+    """What a corruption leaves, of the candidates that saw the same; other severities and other frames are left out."""
+    card = EvaluationCard(resamples=20, robustness=RobustnessSettings(corruptions=("jpeg",), severities=(1, 3)))
+    suite = robustness.fn(candidate.shipped, terms.audits[0], PROFILE, tmp_path, card)
+    assert suite is not None
+    assert suite.rpc is not None
+    milder = suite.model_copy(update={"conditions": suite.conditions[:1]})
+    reports = {"new": suite, "same": suite, "milder": milder, "stale": suite.model_copy(update={"audit_digest": "0"})}
+    all_of_them = [candidate.model_copy(update={"robustness": one}) for one in reports.values()]
+    page = write_candidates_report(tmp_path / "page.html", all_of_them, terms, list(reports)).read_text("utf-8")
+    section = page[page.index("<h2>Robustness</h2>") :].split("</section>")[0]
+    assert re.findall(r'<th class="n">(\w+)</th>', section) == ["new", "same"]
+    assert section.count(f"{suite.rpc.value * 100:.1f} %") >= 2
+    assert "<td>jpeg</td>" in section
+    assert "Robustness" not in write_candidates_report(tmp_path / "none.html", [candidate], terms).read_text("utf-8")
 
 
 def test_names_tell_candidates_apart(candidate: Candidate) -> None:

@@ -174,6 +174,28 @@ def test_a_loss_on_one_set_is_not_paid_for_by_another() -> None:
     assert failed(decision) == ["mAP50 against the champion on clean"]
 
 
+def test_frames_count_as_what_they_stand_for() -> None:
+    """Blind on a sixth of one set: it passes where frames weigh alike, and is refused where those weigh most.
+
+    Weights that are all the same decide nothing else, whatever their unit.
+    """
+    rare, sighted = 20, matches(STRONG)
+    lost = replace(sighted["clean"], hits=sighted["clean"].hits & (sighted["clean"].frames >= rare)[:, None])
+    torn = replace(CHALLENGER, shipped=sighted | {"clean": lost}, reference=sighted | {"clean": lost})
+    heavy = [
+        replace(one, weights=tuple(50.0 if one.name == "clean" and i < rare else 1.0 for i in range(FRAMES)))
+        for one in SCORED
+    ]
+    alike = [replace(one, weights=(7.0,) * FRAMES) for one in SCORED]
+    by = [decide(torn, CHAMPION, scored, PROFILE, CARD) for scored in (SCORED, alike, heavy)]
+    assert failed(by[0]) == failed(by[1]) == []
+    stated = [float(one.rows[2].value.split()[0]) for one in by]
+    assert stated[1] == pytest.approx(stated[0], abs=0.005)
+    assert stated[2] < stated[0] - 0.1
+    assert {"mAP50 against the champion on clean", "AP50 of each class against the champion"} <= set(failed(by[2]))
+    assert "mAP50 against the champion on drifted" not in failed(by[2])
+
+
 def test_a_gain_within_chance_is_no_gain() -> None:
     """A hair better on every set and class is refused by the pooled interval alone."""
     hair = replace(CHALLENGER, shipped=matches(WEAK, 1.98), reference=matches(WEAK, 1.97))

@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 
 from edgeloop.artifact import Artifact
+from edgeloop.card import RobustnessSettings
 from edgeloop.dataset import DatasetVersion
 from edgeloop.errors import Refused
-from edgeloop.measures import Candidate, ClassScore, EvaluationReport, GateDecision, Interval, Part
+from edgeloop.measures import (
+    Candidate,
+    ClassScore,
+    EvaluationReport,
+    GateDecision,
+    Interval,
+    Part,
+    RobustnessReport,
+)
 from edgeloop.registry import (
     ModelVersion,
     check_promotion,
@@ -106,6 +115,20 @@ class TestMetrics:
         tags = tags_of(candidate, make_decision(), data)
         assert tags["audit.a/miss_rate_critical"] == "0.1"
         assert not [name for name in tags if "camera" in name]
+
+    def test_robustness_is_of_the_shipped_file(self) -> None:
+        """mPC and rPC stand beside the accuracy on their set, of the file that was measured alone; tags list them."""
+        value = Interval(value=0.3, low=0.2, high=0.4, confidence=0.95)
+        suite = RobustnessReport(
+            artifact_id=INT8.id, audit="a", audit_digest="0" * 16, runtime="onnxruntime", frames=1,
+            settings=RobustnessSettings(), clean=value, mpc=value, rpc=None, corruptions=(), conditions=(),
+        )  # fmt: skip
+        candidate = make_candidate(make_report(INT8, "a", 0.4)).model_copy(update={"robustness": suite})
+        assert metrics_of(candidate, INT8)["audit.a/mpc"] == 0.3
+        assert "audit.a/rpc" not in metrics_of(candidate, INT8)
+        assert not any("mpc" in name for name in metrics_of(candidate, FP32))
+        data = DatasetVersion(root=Path("/d"), md5="0" * 32, names=("a",), frames={}, boxes={})
+        assert tags_of(candidate, make_decision(), data)["audit.a/mpc"] == "0.3"
 
     def test_set_without_a_whole_score_has_no_loss(self) -> None:
         """A twin at 0 says nothing about a relative loss, and nothing is divided by it."""

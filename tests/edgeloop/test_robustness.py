@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from edgeloop.audit import AuditFrames, freeze, load
-from edgeloop.card import EvaluationCard
+from edgeloop.card import EvaluationCard, RobustnessSettings
 from edgeloop.corruptions import CORRUPTIONS, GEOMETRIC, SEVERITIES, Source, corrupt, move_labels
 from edgeloop.edge.runtime import open_runtime
 from edgeloop.errors import BadInput
 from edgeloop.frames import Frame, Label, LabelledFrame
-from edgeloop.robustness import RobustnessReport, RobustnessSettings, Trial, robustness, subset
+from edgeloop.measures import RobustnessReport
+from edgeloop.robustness import Trial, robustness, subset
 from edgeloop.warping import boxes_in_picture, move_boxes, perspective, rotation, warp
 from tests.audits import colour_artifact, write_audit
 
@@ -194,10 +195,10 @@ class TestSuite:
         assert set(part.ids) < set(subset(trial.audit, 15).ids)
         assert subset(trial.audit, 99) is trial.audit
 
-    def test_a_severity_that_is_none(self, trial: Trial) -> None:
-        """One sentence."""
-        with pytest.raises(BadInput, match="severities from 1 to 5, came 6"):
-            robustness(trial, RobustnessSettings(severities=(6,)), CARD)
+    def test_a_severity_that_is_none(self) -> None:
+        """One sentence, before anything is trained: a card names it."""
+        with pytest.raises(BadInput, match=r"robustness\.severities\.0: input should be less than or equal to 5"):
+            EvaluationCard.from_document({"robustness": {"severities": [6]}}, "card.yaml")
 
     def test_nothing_to_judge_by(self, trial: Trial) -> None:
         """A set without labels is refused before anything is detected."""

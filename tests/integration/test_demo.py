@@ -40,6 +40,8 @@ def essence(workspace: Path) -> dict[str, Any]:
             sorted((e["precision"], e["audit"], e["map50_95"]) for e in one["challenger"]["evaluations"])
             for one in rounds
         ],
+        "prevalence": [one["challenger"]["thresholds"]["shifted"] for one in rounds],
+        "robustness": [one["challenger"]["robustness"]["mpc"] for one in rounds],
         "verdicts": [result["calm"]["verdict"], result["alarm"]["verdict"]],
         "chosen": [frame["frame_id"] for frame in (result["selection"] or {"frames": []})["frames"]],
     }
@@ -47,8 +49,8 @@ def essence(workspace: Path) -> dict[str, Any]:
 
 EVERY_STAGE = (
     "scene", "list_arrivals", "ingest", "commit_version", "champion_candidate", "freeze_terms", "train", "export",
-    "quantize", "thresholds", "evaluate", "benchmark", "choose", "gate", "report", "register", "promote", "infer",
-    "champion", "watch", "drift", "decide_retrain", "labels_status", "known_frames", "sample", "push_labels",
+    "quantize", "thresholds", "evaluate", "benchmark", "choose", "robustness", "gate", "report", "register", "promote",
+    "infer", "champion", "watch", "drift", "decide_retrain", "labels_status", "known_frames", "sample", "push_labels",
     "simulate_labels", "pull_labels", "ingest_labels", "acknowledge_labels", "current_version",
 )  # fmt: skip
 WRITING_STAGES = ("train", "quantize", "register", "infer", "acknowledge_labels")
@@ -62,6 +64,23 @@ def test_the_loop_runs_to_its_end(undisturbed: Path) -> None:
     assert result["second"]["decision"]["champion_id"] == result["first"]["challenger"]["shipped"]["sha256"][:12]
     before, after = result["versions"]
     assert sum(after["frames"].values()) > sum(before["frames"].values())
+
+
+def test_a_card_s_options_reach_the_end_of_the_loop(undisturbed: Path) -> None:
+    """No frame of production before the first round, which is said; the newest in the second; mPC stands in MLflow."""
+    result = json.loads((undisturbed / "result.json").read_text(encoding="utf-8"))
+    first, second = (result[one]["challenger"] for one in ("first", "second"))
+    assert first["thresholds"]["remarks"][0].startswith("warning: no prevalence of production: 0 frames")
+    assert second["thresholds"]["remarks"][0].startswith("Prevalence of production: from 100 frames")
+    assert "2 days before 2026-03-16" in second["thresholds"]["remarks"][0]
+    assert len(second["thresholds"]["priors"]) == len(second["shipped"]["names"])
+    assert (second["robustness"]["frames"], len(second["robustness"]["conditions"])) == (20, 2)
+    versions = list_versions(load_config(undisturbed / "config.yaml"))
+    logged = next(one.metrics for one in versions if one.artifact_id == second["shipped"]["sha256"][:12])
+    assert logged["audit.audit-clean/mpc"] == second["robustness"]["mpc"]["value"]
+    pages = Path(result["second"]["decision"]["candidates"]).read_text(encoding="utf-8")
+    assert "<h2>Robustness</h2>" in pages
+    assert "Production against the tuning frames" in Path(result["second"]["decision"]["report"]).read_text("utf-8")
 
 
 def command(workspace: Path, environment: dict[str, str], *arguments: str) -> Any:

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 
 from edgeloop.artifact import Artifact, load_artifact
-from edgeloop.audit import AuditSet, freeze
-from edgeloop.card import DeviceProfile, GateCard, ThresholdCard
+from edgeloop.audit import AuditSet, freeze, load
+from edgeloop.card import (
+    DeviceProfile,
+    EvaluationCard,
+    GateCard,
+    ProductionCard,
+    RobustnessSettings,
+    ThresholdCard,
+)
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
-from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision, Latency, ThresholdReport
+from edgeloop.frame_intake import register
+from edgeloop.measures import (
+    BenchmarkReport,
+    Candidate,
+    EvaluationReport,
+    GateDecision,
+    Latency,
+    RobustnessReport,
+    ThresholdReport,
+)
+from edgeloop.production_frames import ProductionFrames, draw_production
+from edgeloop.robustness import subset
 from models.half import halve
 from tasks.evaluate import evaluate
 from tasks.gate import Terms, choose, gate
+from tasks.robustness import robustness
 from tasks.thresholds import thresholds
-from tests.audits import colour_artifact, write_audit
+from tests.audits import colour_artifact, write_audit, write_weights
 
 PROFILE = DeviceProfile(name="cpu", runtimes=("onnxruntime",))
 
@@ -86,6 +106,41 @@ def test_thresholds_are_never_tuned_on_scored_frames(
     assert not set(report.audit_digests) & {one.audit_digest for one in scored}
 
 
+class TestProduction:
+    def drawn(self, tmp_path: Path, frames: int) -> ProductionFrames:
+        """A draw from a store of frames as the audit sets have them, but every second one is empty."""
+        place = write_audit(tmp_path / "production", frames, seed=5)
+        for number, path in enumerate(sorted((place / "images").iterdir())[::2]):
+            cv2.imwrite(str(path), np.random.default_rng(number).integers(0, 25, (64, 64, 3)).astype(np.uint8))
+        register(place / "images", str(tmp_path / "store"))
+        return draw_production(str(tmp_path / "store"), ProductionCard(frames=100), 0)
+
+    def test_thresholds_know_what_became_rarer(
+        self, artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+    ) -> None:
+        """Where half of the frames are empty, red is half as frequent, and the report says what that rests on."""
+        card = ThresholdCard(objective="cost", cost_miss=1)
+        plain = thresholds.fn(artifact, audits, card, PROFILE, tmp_path / "out")
+        report = thresholds.fn(artifact, audits, card, PROFILE, tmp_path / "out", self.drawn(tmp_path, 160))
+        assert (plain.priors, plain.shifted) == ((), {})
+        assert report.shifted["red"] == pytest.approx(0.5, abs=0.2)
+        assert report.remarks[0].startswith("Prevalence of production: from 100 frames")
+        assert report.priors[0].candidates > 20
+        assert report.warning is None
+
+    def test_too_few_frames_change_nothing_and_are_said(
+        self, artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The same thresholds as without, a warning on stderr and in the report, and the gate does not mind."""
+        few = self.drawn(tmp_path, 40)
+        plain = thresholds.fn(artifact, audits, ThresholdCard(), PROFILE, tmp_path / "out")
+        report = thresholds.fn(artifact, audits, ThresholdCard(), PROFILE, tmp_path / "out", few)
+        assert report.tuned == plain.tuned
+        assert report.warning is None
+        assert report.remarks[0].startswith("warning: no prevalence of production")
+        assert "at least 100 are needed" in " ".join(capsys.readouterr().err.split())
+
+
 def test_reports_are_saved(artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path) -> None:
     """One report a set, as JSON beside the detections; running the stage again gives the same."""
     first = evaluate.fn(artifact, audits, PROFILE, tmp_path / "out")
@@ -106,6 +161,64 @@ def test_a_better_challenger_replaces_the_champion(
     assert not gate.fn(champion, challenger, terms, tmp_path / "out").passed
     saved = tmp_path / "out" / f"{artifact.id}-gate-cpu.json"
     assert GateDecision.load(saved).rows == decision.rows
+
+
+def test_weights_reach_thresholds_evaluation_and_gate(artifact: Artifact, tmp_path: Path) -> None:
+    """What is stated is weighted, and what was measured at other weights is not compared."""
+    folder, out = write_audit(tmp_path / "clean", 60), tmp_path / "out"
+    for path in sorted((folder / "labels").iterdir())[::3]:  # what weighs most is what is missed
+        path.write_text(path.read_text() + "0 0.5 0.5 0.9 0.9\n")
+    plain = (freeze("clean", folder),)
+    weighted = (freeze("clean", folder, None, write_weights(tmp_path / "drawn.csv", folder, 20)),)
+    terms = Terms(audits=weighted, profile=PROFILE, card=GateCard())
+    ours = candidate(artifact, weighted, out)
+    scored = load(weighted[0]).half("score")
+    assert ours.thresholds is not None
+    assert 1 < (ours.thresholds.effective_frames or 0) < 30
+    assert 1 < (ours.evaluations[0].effective_frames or 0) < len(scored.frames)
+    rows = {row.check: row for row in gate.fn(ours, None, terms, out).rows}
+    assert rows["same frozen audit sets"].passed
+    assert "weighted" in rows["same frozen audit sets"].value
+    stated = rows["mAP50 on all audit frames"].value
+    assert stated.startswith(f"{ours.evaluations[0].map50:.3f} ")
+    theirs = candidate(artifact, plain, out)
+    assert ours.evaluations[0].map50 < theirs.evaluations[0].map50 - 0.05
+    other = gate.fn(ours, theirs, terms, out).rows[0]
+    assert not other.passed
+    assert "which is another content" in other.reason
+    assert not gate.fn(ours, None, Terms(audits=plain, profile=PROFILE, card=GateCard()), out).rows[0].passed
+
+
+class TestRobustness:
+    card = EvaluationCard(
+        resamples=10, robustness=RobustnessSettings(corruptions=("darker",), severities=(2, 5), frames=20)
+    )
+
+    def test_the_suite_runs_on_scored_frames(
+        self, artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+    ) -> None:
+        """The card's corruptions, severities and frames; the report is saved; other pictures are refused."""
+        report = robustness.fn(artifact, audits[0], PROFILE, tmp_path / "out", self.card)
+        assert report is not None
+        assert (report.frames, len(report.conditions), report.audit) == (20, 2, "clean")
+        half = subset(load(audits[0]).half("score"), 20)
+        assert report.audit_digest == half.digest
+        (saved,) = (tmp_path / "out").glob("*-robustness.json")
+        assert RobustnessReport.load(saved) == report
+        for frame in half.frames:
+            cv2.imwrite(str(frame.frame.image), np.zeros((64, 64, 3), np.uint8))
+        with pytest.raises(BadInput, match="has changed"):
+            robustness.fn(artifact, audits[0], PROFILE, tmp_path / "out", self.card)
+
+    def test_nothing_to_judge_by_is_said(
+        self, artifact: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A round does not end for it."""
+        folder = write_audit(tmp_path / "empty", 10)
+        for path in (folder / "labels").iterdir():
+            path.write_text("")
+        assert robustness.fn(artifact, freeze("empty", folder), PROFILE, tmp_path / "out", self.card) is None
+        assert "warning: no robustness" in capsys.readouterr().err
 
 
 def test_an_empty_audit_set_warns_and_is_refused(
