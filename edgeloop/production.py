@@ -35,9 +35,12 @@ def read_production(source: str, artifact: Artifact, runtime: Runtime) -> Produc
     Raises:
         BadInput: it cannot be read, is none of these, or holds nothing of this artifact.
     """
-    if "://" not in source and Path(source).is_dir() and not any(Path(source).glob("date=*")):
-        return _watch(Path(source), artifact, runtime)
-    table = _file(Path(source)) if source.endswith(".parquet") else read_log(source, artifact_id=artifact.id)
+    place = Path(source)
+    if "://" not in source:
+        _refuse_other(place)
+        if place.is_dir() and not any(place.glob("date=*")):
+            return _watch(place, artifact, runtime)
+    table = _file(place) if source.endswith(".parquet") else read_log(source, artifact_id=artifact.id)
     if "artifact_id" in table.column_names:
         table = table.filter(pc.equal(table.column("artifact_id"), artifact.id))
     elif (made := (table.schema.metadata or {}).get(b"artifact", b"").decode()) not in ("", artifact.id):
@@ -49,6 +52,15 @@ def read_production(source: str, artifact: Artifact, runtime: Runtime) -> Produc
             f"another artifact say nothing about this one."
         )
     return Production.of(artifact.names, frames, *_detections(table))
+
+
+def _refuse_other(place: Path) -> None:
+    if not place.is_dir() and not (place.is_file() and place.suffix == ".parquet"):
+        came = "another file" if place.exists() else "nothing"
+        raise BadInput(
+            f"{printable(place)}: expected a folder of frames, the folder or URL of an inference log, or a .parquet "
+            f"file of detections; came {came}."
+        )
 
 
 def _watch(folder: Path, artifact: Artifact, runtime: Runtime) -> Production:

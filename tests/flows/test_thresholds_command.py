@@ -229,8 +229,17 @@ def test_production_that_does_not_fit(
     other.write_bytes(b"PAR1")
     assert thresholds(artifact.path, data, "--production", str(other)) == 2
     assert "cannot be read as production detections" in refusal(capsys)
-    assert thresholds(artifact.path, data, "--production", str(tmp_path / "nowhere")) == 2
-    assert "there is no inference log at" in refusal(capsys)
+    for nowhere in ("nowhere", "nowhere.parquet"):
+        assert thresholds(artifact.path, data, "--production", str(tmp_path / nowhere)) == 2
+        assert f"{nowhere}: expected a folder of frames, the folder or URL of an inference log" in refusal(capsys)
+    (tmp_path / "date=2026-03-01").mkdir()
+    assert thresholds(artifact.path, data, "--production", str(tmp_path)) == 2
+    said = refusal(capsys)
+    assert "there is no inference log at" in said
+    assert "config.yaml" not in said
+    for url, reason in (("s3x://foo", "Protocol not known: s3x"), ("http://127.0.0.1:9/log", "refused")):
+        assert thresholds(artifact.path, data, "--production", url) == 2
+        assert reason in refusal(capsys)
 
 
 @pytest.mark.parametrize(
