@@ -19,7 +19,7 @@ from rich.console import Console
 from edgeloop import __version__
 from edgeloop.edge import bench_cli
 from edgeloop.edge.cli import app as device
-from edgeloop.errors import EdgeloopError, is_full_disk
+from edgeloop.errors import EdgeloopError, is_full_disk, wrong_place
 
 COMMANDS = "edgeloop.commands"
 # Typer raised click's exceptions and later its own copies of them; what a public one of them derives from is both.
@@ -87,6 +87,8 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if is_full_disk(error):
             return _say(_full_disk(error), 2)
+        if place := wrong_place(error):
+            return _say(_wrong_place(error, place), 2)
         raise
     return outcome if isinstance(outcome, int) else 0
 
@@ -99,6 +101,13 @@ def _full_disk(error: BaseException | None) -> str:
     where = f" while writing {named}" if named else ""
     reason = os.strerror(errno.ENOSPC).lower()
     return f"The disk is full{where} ({reason}). Nothing half-written was kept; free some space and run again."
+
+
+def _wrong_place(error: Exception, place: str) -> str:
+    from edgeloop.formats.findings import printable
+
+    reason = (getattr(error, "strerror", None) or str(error)).lower()
+    return f"{printable(place)} cannot be used ({reason}). Name another place, or change what is there or its rights."
 
 
 def _say(sentence: str, code: int) -> int:

@@ -41,7 +41,9 @@ def demo(
     from edgeloop.config import load_config
     from edgeloop.demo import DemoOptions
     from edgeloop.demo_tables import demo_tables
+    from edgeloop.formats import detect
     from edgeloop.lock import exclusive
+    from edgeloop.places import require_place
     from edgeloop.reports.demo import write_demo_report
     from tasks.ephemeral import ephemeral
     from tasks.workspace import open_demo
@@ -49,6 +51,9 @@ def demo(
     config = load_config(config_path)
     folder = (workspace or config.workspace.var / "demo").resolve()
     options = DemoOptions.checked(size=size, seed=seed, data=data.resolve() if data else None)
+    require_place(folder)
+    if options.data:
+        detect(options.data)
     with exclusive(folder.with_name(f".{folder.name}.lock"), f"the demo in {folder}"):
         place = open_demo(folder, options, config, fresh=fresh)
         walked = load_config(place)
@@ -155,9 +160,11 @@ def dataset_report(
 ) -> None:
     """The current version as a page: classes, cameras, box sizes, light, near duplicates, labels worth a look."""
     from edgeloop.config import load_config
+    from edgeloop.places import refuse_target
     from edgeloop.reports.data import report_on
     from tasks.version import current_version
 
+    refuse_target(out, ".html")
     config = load_config(config_path)
     version, place = current_version(config), config.workspace
     page = report_on(version, (out or place.reports / f"data-{version.md5[:12]}.html").resolve(), place.inspections)
@@ -277,7 +284,8 @@ def sample_data(
     from edgeloop.demo import DemoOptions
     from edgeloop.sample import SIZES, generate
 
-    scene = generate(out, SIZES[DemoOptions.checked(size=size).size], seed)
+    asked = DemoOptions.checked(size=size, seed=seed)
+    scene = generate(out, SIZES[asked.size], asked.seed)
     say(f"{scene.root}: labelled, stream-clean, stream-drifted, audit-clean and audit-drifted.")
 
 

@@ -255,6 +255,8 @@ def test_production_that_does_not_fit(
         (("--held-out", "left"), "expected a side of auto"),
         (("--runtime", "abacus"), "expected a runtime of auto"),
         (("--card", "nothing.yaml"), "nothing.yaml does not exist"),
+        (("--out", __file__), "expected a folder to write into, came"),
+        (("--report", f"{__file__}/x.html"), "expected a folder to write into, came"),
     ],
 )
 def test_options_that_do_not_fit(

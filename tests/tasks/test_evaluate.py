@@ -10,7 +10,7 @@ import pytest
 
 from edgeloop.artifact import Artifact, load_artifact
 from edgeloop.audit import AuditSet, freeze
-from edgeloop.card import DeviceProfile, GateCard, ThresholdCard
+from edgeloop.card import DeviceProfile, EvaluationCard, GateCard, ThresholdCard
 from edgeloop.errors import BadInput
 from edgeloop.files import sha256
 from edgeloop.measures import BenchmarkReport, Candidate, EvaluationReport, GateDecision, Latency, ThresholdReport
@@ -173,3 +173,12 @@ def test_the_precision_is_chosen_by_measurement(
     assert choose.fn(measured, terms).fits
     unmeasured = measured.model_copy(update={"benchmarks": ()})
     assert not choose.fn(unmeasured, terms).fits
+
+
+def test_an_unknown_critical_class_is_said_before_anything_is_detected(
+    artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+) -> None:
+    """A typo in the card costs no pass over the frames, and leaves no detections behind."""
+    with pytest.raises(BadInput, match="came violet, which neither the artifact nor clean knows"):
+        evaluate.fn(artifact, audits, PROFILE, tmp_path / "out", EvaluationCard(critical=("violet",)))
+    assert not (tmp_path / "out").exists()
