@@ -264,7 +264,11 @@ def retrain(
     as_json: Json = False,
 ) -> None:
     """Train a challenger on the newest labels and promote it when the gate passes it. Exit 3 when it is refused."""
+    from edgeloop.config import load_config
+    from edgeloop.inputs import read_card
     from edgeloop.tables import gate_table
+
+    read_card(load_config(config_path))  # a typo is told before a server is started
     from flows.retrain import retrain as run_round
     from flows.run import in_process
 
