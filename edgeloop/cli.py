@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
@@ -51,8 +52,9 @@ def edgeloop(
     """Takes a YOLO detector from notebook accuracy to production on edge hardware, and keeps it there."""
 
 
+@cache
 def join_pipeline_commands() -> None:
-    """Add the commands of every installed command package; a device install lacks the pipeline and goes without."""
+    """Add the commands of every installed command package, once; a device install lacks the pipeline."""
     for entry in entry_points(group=COMMANDS):
         try:
             commands: typer.Typer = entry.load()
