@@ -85,7 +85,7 @@ def thresholds(
 ) -> None:
     """Per-class thresholds of your own model: tuned on half of a labelled set, compared with global ones on the rest.
 
-    They are written into the record beside the model. Exit 3: there was nothing to tune on.
+    They are written into the record beside the model. Exit 3: there was nothing to tune on, and nothing is written.
     """
     from edgeloop.edge.bench import profile_for
     from edgeloop.foreign import refuse_checkpoint
@@ -105,13 +105,16 @@ def thresholds(
     settings = threshold_settings(card, {key: values or [] for key, values in asked.items()})
     sides, taken = Sides.of(data, side, weights, held_out)
     found = tune_own(model, sides, profile_for(None, runtime, threads, None), settings, production)
-    say(f"Tuned on {len(sides.tuning.frames)} frames ({taken}).")
+    if found.report.warning:
+        say(f"warning: {found.report.warning} No record was written.")
+    else:
+        say(f"Tuned on {len(sides.tuning.frames)} frames ({taken}).")
     if report:
         say(f"{write_threshold_report(report, found)} is the report.")
     show(found.report, threshold_tables(found.report), as_json=as_json)
-    record, told = save_thresholds(found.report, out or model.parent)
     if found.report.warning:
         raise typer.Exit(3)
+    record, told = save_thresholds(found.report, out or model.parent)
     say(f"{record} has the thresholds, {told} what they rest on.")
 
 

@@ -141,18 +141,37 @@ def test_a_card_says_what_for(artifact: Artifact, data: Path, capsys: pytest.Cap
 
 
 def test_no_label_falls_back_loudly(artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty audit set: exit 3, the default for every class, a warning, and the record is not touched."""
+    """An empty audit set: exit 3, the default for every class, a warning on stderr too, and nothing is written."""
     unlabel(data)
+    page, beside = data.parent / "page.html", sorted(artifact.path.parent.iterdir())
     before = artifact.sidecar.read_bytes()
+    warning = "warning: Thresholds were not tuned: 40 tuning frames with 0 labelled boxes"
     assert thresholds(artifact.path, data, "--json") == 3
-    found = document(capsys)
+    said = capsys.readouterr()
+    found = json.loads(said.out)
     assert found["tuned"]["thresholds"] == [0.25] * 3
     assert "Thresholds were not tuned" in found["warning"]
+    assert warning in said.err
+    assert "Tuned on" not in said.err
+    assert thresholds(artifact.path, data, "--report", str(page)) == 3
+    said = capsys.readouterr()
+    assert warning in " ".join(said.out.split())
+    for text in (said.out, said.err, page.read_text()):
+        assert "Thresholds were not tuned" in " ".join(text.split())
+        assert "tuned on" not in text.lower()
+    assert sorted(artifact.path.parent.iterdir()) == beside
     assert artifact.sidecar.read_bytes() == before
-    assert thresholds(artifact.path, data) == 3
-    assert "warning: Thresholds were not tuned: 40 tuning frames with 0 labelled boxes" in " ".join(
-        capsys.readouterr().out.split()
-    )
+
+
+def test_costs_that_choose_nothing_are_told(artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With another objective they change the comparison alone, for all classes or for one."""
+    words = ("--objective", "green=cost", "--cost-false", "2", "--cost-miss", "blue=9", "--json")
+    assert thresholds(artifact.path, data, *words) == 0
+    told = capsys.readouterr().err
+    assert "warning: --cost-miss chooses no threshold: it belongs to the objective cost, which blue has not" in told
+    assert "--cost-false" not in told
+    assert thresholds(artifact.path, data, "--cost-false", "2", "--json") == 0
+    assert "warning: --cost-false chooses no threshold" in capsys.readouterr().err
 
 
 def test_a_class_without_labels_is_said(artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,6 +270,9 @@ def test_production_that_does_not_fit(
         (("--cost-miss", "violet=2"), "name the class 'violet'"),
         (("--maximum-risk", "1"), "maximum_risk: input should be less than 1"),
         (("--minimum-recall", "nan"), "minimum_recall: input should be"),
+        (("--minimum-recall", "0.9"), "which no class has. Add --objective recall, or leave it out"),
+        (("--maximum-risk", "red=0.2"), "which red has not. Add --objective red=risk, or leave it out"),
+        (("--beta", "2", "--objective", "cost"), "--beta has no effect"),
         (("--side", "left"), "expected a side of auto"),
         (("--held-out", "left"), "expected a side of auto"),
         (("--runtime", "abacus"), "expected a runtime of auto"),
