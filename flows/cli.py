@@ -94,31 +94,20 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Take labelled sets into the data set, a new version, and images, videos and device logs into the store."""
-    from edgeloop.arrival import IngestSettings, makes_version
+    from edgeloop.arrival import IngestSettings
     from edgeloop.config import load_config
     from edgeloop.ingest_tables import ingest_tables
     from edgeloop.tables import version_table
-    from tasks.arrivals import list_arrivals
-    from tasks.ingest import ingest as ingest_set
-    from tasks.ingest import store_frames
-    from tasks.version import commit_version, require_remote
+    from flows.ingest import take_in
 
     config = load_config(config_path)
     asked = {"format": format, "split_by": split_by, "fix": fix, "camera": camera, "dry_run": dry_run}
     settings = IngestSettings.from_document(asked | {"sampling": {"every_seconds": every}}, "the options")
     reports: list[Any] = []
-    arrivals = list_arrivals.fn(sources, config, settings)
-    if makes_version(arrivals, settings):
-        require_remote.fn(config)
-    for arrival in arrivals:
-        report = (ingest_set if arrival.kind == "labelled" else store_frames).fn(arrival, config, settings)
-        reports.append(report)
-        tables = ingest_tables(report)
-        if report.state and not dry_run:
-            reports.append(commit_version.fn(config, report.state))
-            tables.append(version_table(reports[-1]))
+    for report, version in take_in(sources, config, settings, alone=True):
+        reports += [report, version] if version else [report]
         if not as_json:
-            show(report, tables, as_json=False)
+            show(report, [*ingest_tables(report), *([version_table(version)] if version else [])], as_json=False)
     if as_json:
         show(reports, [], as_json=True)
 
