@@ -108,7 +108,8 @@ def _full_disk(error: BaseException | None) -> str:
 def _wrong_place(error: Exception, place: str) -> str:
     from edgeloop.formats.findings import printable
 
-    reason = (getattr(error, "strerror", None) or str(error)).lower()
+    number = getattr(error, "errno", None)
+    reason = "it is no folder" if number == errno.EEXIST else os.strerror(number or 0).lower()
     return f"{printable(place)} cannot be used ({reason}). Name another place, or change what is there or its rights."
 
 

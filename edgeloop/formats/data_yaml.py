@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def image_lists(folder: Path) -> list[tuple[Path, Split | None]]:
 def base_of(folder: Path) -> Path:
     """The folder that paths in data.yaml are relative to: its `path:`, itself relative to the file."""
     path = find_yaml(folder)
-    return folder / str((_document(path) if path else {}).get("path") or "")
+    return folder / str((read_document(path) if path else {}).get("path") or "")
 
 
 def _declared(folder: Path) -> list[tuple[Path, Split | None]]:
@@ -79,7 +79,7 @@ def outside(folder: Path) -> list[Path]:
 
 def _places(folder: Path) -> list[tuple[Path, Split]]:
     path = find_yaml(folder)
-    document = _document(path) if path else {}
+    document = read_document(path) if path else {}
     base = str(document.get("path") or "")
     found = []
     for name, side in SIDES.items():
@@ -126,6 +126,11 @@ def labels_place(folder: Path, images: Path) -> Path:
     return base.joinpath(*parts)
 
 
+def label_of(folder: Path, image: Path) -> Path:
+    """Where the labels of an image of the set are."""
+    return labels_place(folder, image.parent) / f"{image.stem}.txt"
+
+
 def set_names(folder: Path) -> tuple[str, ...]:
     """The class names of a set, index is the class id.
 
@@ -134,7 +139,7 @@ def set_names(folder: Path) -> tuple[str, ...]:
     """
     path = find_yaml(folder)
     if path is not None:
-        return _yaml_names(path, _document(path).get("names"))
+        return names_in(read_document(path), path)
     listed = _class_file(folder)
     if listed is None:
         raise BadInput(
@@ -151,10 +156,16 @@ def _class_file(folder: Path) -> Path | None:
 def has_names(folder: Path) -> bool:
     """Whether a set says what its classes are called; a data.yaml without `names:` does not."""
     path = find_yaml(folder)
-    return "names" in _document(path) if path else _class_file(folder) is not None
+    return "names" in read_document(path) if path else _class_file(folder) is not None
 
 
-def _yaml_names(path: Path, names: object) -> tuple[str, ...]:
+def names_in(document: Mapping[str, object], path: Path) -> tuple[str, ...]:
+    """The class names of a data.yaml, a list or a mapping from 0 upwards, index is the class id.
+
+    Raises:
+        BadInput: no names, ids that are not 0, 1, 2, …, or names that are not distinct.
+    """
+    names = document.get("names")
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise BadInput(f"{printable(path)}: expected names with the ids 0 to {len(names) - 1}, came {list(names)}.")
@@ -172,7 +183,12 @@ def _checked(path: Path, names: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _document(path: Path) -> dict[str, object]:
+def read_document(path: Path) -> dict[str, object]:
+    """The mapping in a data.yaml.
+
+    Raises:
+        BadInput: the file cannot be read, is no YAML, or holds something else.
+    """
     try:
         document = _load(_text(path)) or {}
     except yaml.YAMLError as problem:

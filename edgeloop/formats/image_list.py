@@ -14,7 +14,7 @@ from pathlib import Path
 from edgeloop.errors import BadInput
 from edgeloop.formats.assemble import Entry
 from edgeloop.formats.copies import STRICTEST
-from edgeloop.formats.data_yaml import base_of, image_lists, is_inside, labels_place
+from edgeloop.formats.data_yaml import base_of, image_lists, is_inside, label_of
 from edgeloop.formats.findings import Finding, error, printable, warning
 from edgeloop.formats.images import SUFFIXES
 from edgeloop.frames import Split
@@ -61,11 +61,6 @@ def first_listed_label(folder: Path) -> Path | None:
     images = (line.image for path, _ in image_lists(folder) for line in _lines(folder, path))
     labels = (label_of(folder, image) for image in images if image is not None and is_inside(folder, image))
     return next((label for label in labels if label.is_file()), None)
-
-
-def label_of(folder: Path, image: Path) -> Path:
-    """Where the labels of an image are."""
-    return labels_place(folder, image.parent) / f"{image.stem}.txt"
 
 
 def _lines(folder: Path, path: Path) -> Iterator[_Line]:

@@ -100,3 +100,9 @@ def test_a_sample_replaces_no_other_folder(tmp_path: Path, capsys: pytest.Captur
     assert run(["sample-data", str(tmp_path / "new"), "--size", "tiny", "--seed", "-1"]) == 2
     assert "seed: input should be greater than or equal to 0" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_budget_without_end_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """What may wait on a device is a number of bytes: usage, not a traceback."""
+    assert run(["run", "0", "--model", "none.onnx", "--budget-gb", "inf"]) == 2
+    assert "Invalid value for '--budget-gb'" in capsys.readouterr().err
