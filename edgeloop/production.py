@@ -51,7 +51,7 @@ def read_production(source: str, artifact: Artifact, runtime: Runtime) -> Produc
             f"{printable(source)} holds nothing that {artifact.id} saw; expected its own inference log: scores of "
             f"another artifact say nothing about this one."
         )
-    return Production.of(artifact.names, frames, *_detections(table))
+    return Production.of(artifact.names, frames, *_detections(table, artifact, source))
 
 
 def _refuse_other(place: Path) -> None:
@@ -85,9 +85,23 @@ def _file(path: Path) -> pa.Table:
     return table
 
 
-def _detections(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Class ids (N,) and scores (N,) of all rows."""
-    if "boxes" in table.column_names:
-        boxes = flatten_boxes(table)[1]
-        return boxes["class_id"], boxes["score"]
-    return table.column("class_id").to_numpy(), table.column("score").to_numpy()
+def _detections(table: pa.Table, artifact: Artifact, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Class ids (N,) and scores (N,) of all rows.
+
+    Raises:
+        BadInput: they are no such thing.
+    """
+    try:
+        boxes = flatten_boxes(table)[1] if "boxes" in table.column_names else table
+        classes, scores = (np.asarray(boxes[name]) for name in ("class_id", "score"))
+    except (pa.ArrowException, KeyError) as error:
+        raise BadInput(f"{printable(source)}: expected the boxes of an inference log ({error}).") from error
+    numbers = {classes.dtype.kind, scores.dtype.kind} <= set("iuf")  # a missing class id makes its column floats
+    if not numbers or not np.all(
+        (classes % 1 == 0) & (classes >= 0) & (classes < len(artifact.names)) & (scores >= 0) & (scores <= 1)
+    ):
+        raise BadInput(
+            f"{printable(source)}: expected class ids from 0 to {len(artifact.names) - 1} and scores from 0 to 1 in "
+            f"every row; came others. Give what {artifact.id} itself said."
+        )
+    return classes.astype(np.int64), scores

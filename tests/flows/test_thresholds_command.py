@@ -262,6 +262,27 @@ def test_production_that_does_not_fit(
 
 
 @pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"class_id": ["x"]}, "expected class ids from 0 to 2 and scores from 0 to 1"),
+        ({"class_id": [3]}, "expected class ids from 0 to 2"),
+        ({"class_id": [None]}, "expected class ids from 0 to 2"),
+        ({"score": ["high"]}, "scores from 0 to 1 in every row; came others"),
+        ({"score": [float("nan")]}, "scores from 0 to 1 in every row; came others"),
+        ({"boxes": [1]}, "expected the boxes of an inference log"),
+    ],
+)
+def test_production_detections_are_looked_at(
+    changed: dict[str, list[object]], reason: str, artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns of another type and values that no detector gives are refused, not counted."""
+    table = data.parent / "seen.parquet"
+    pq.write_table(pa.table({"frame_id": ["a"], "class_id": [0], "score": [0.5], **changed}), table)
+    assert thresholds(artifact.path, data, "--production", str(table)) == 2
+    assert reason in refusal(capsys)
+
+
+@pytest.mark.parametrize(
     ("words", "reason"),
     [
         (("--objective", "luck"), "objective: input should be 'f-beta', 'recall', 'cost' or 'risk' (got 'luck')"),
