@@ -88,8 +88,8 @@ def _places(folder: Path) -> list[tuple[Path, Split]]:
             place = _place(folder, base, value) if isinstance(value, str) else None
             if place is None and side in NEEDED and isinstance(value, str) and value.endswith(LIST_SUFFIX):
                 raise BadInput(
-                    f"{printable(path or folder)}: expected `{name}: {printable(value)}` to be a list of image paths, "
-                    f"came nothing of that name. Put the list there, or name the folder of the images."
+                    f"{printable(path or folder)}: expected `{name}: {printable(value[:80])}` to be a list of image "
+                    f"paths, came nothing of that name. Put the list there, or name the folder of the images."
                 )
             found += [(place, side)] if place is not None else []
     return found
@@ -101,12 +101,12 @@ def _place(folder: Path, base: str, value: str) -> Path | None:
     Of several that exist, one inside the set is meant.
     """
     tries = (folder / base / value, folder / value, folder / value.removeprefix("../"))
-    there = [place for place in tries if "\0" not in value + base and (place.is_dir() or _is_list(place))]
+    there = [place for place in tries if os.path.isdir(place) or _is_list(place)]  # noqa: PTH112  # False for no name at all
     return next((place for place in there if is_inside(folder, place)), there[0] if there else None)
 
 
 def _is_list(place: Path) -> bool:
-    return place.suffix == LIST_SUFFIX and place.is_file()
+    return place.suffix == LIST_SUFFIX and os.path.isfile(place)  # noqa: PTH113
 
 
 def is_inside(folder: Path, place: Path) -> bool:

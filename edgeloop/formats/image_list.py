@@ -74,8 +74,8 @@ def _image(text: str, folder: Path, base: Path, beside: Path) -> Path | None:
     """Where a line leads; of several that exist, one inside the set is meant."""
     places = (beside,) if text.startswith("./") else (base, folder, beside)
     names = dict.fromkeys((text, text.replace("\\", "/")))  # lists that were written on Windows
-    tries = [Path(os.path.normpath(place / name)) for name in names for place in places if "\0" not in name]
-    there = [place for place in tries if place.is_file()]
+    tries = [Path(os.path.normpath(place / name)) for name in names for place in places]
+    there = [place for place in tries if os.path.isfile(place)]  # noqa: PTH113  # False for what is no name at all
     return next((place for place in there if is_inside(folder, place)), there[0] if there else None)
 
 

@@ -100,7 +100,14 @@ def test_a_list_cannot_reach_out(tmp_path: Path, line: str) -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image, a label, a list; a list of the test side may be absent. A list beyond the limit is not read."""
-    folder = listed_set(tmp_path, train=["images/lot7/a.jpg", "images/lot7/gone.jpg"])
+    for nothing in ("x" * 5000, "a\0b.jpg"):
+        folder = listed_set(tmp_path / nothing[:1], train=["images/lot7/b.jpg", nothing])
+        with pytest.raises(BadInput, match=r"without its image: lists/train\.txt \(line 2: .{3,80} is not there\)"):
+            read(folder)
+        (folder / "data.yaml").write_text(f"train: '{'y' * 5000}.txt'\nnames: [scratch, dent]\n")
+        with pytest.raises(BadInput, match=r"expected `train: y{80}` to be a list"):
+            read(folder)
+    folder = listed_set(tmp_path / "set", train=["images/lot7/a.jpg", "images/lot7/gone.jpg"])
     with pytest.raises(BadInput, match=r"without its image: lists/train\.txt \(line 2: .*gone\.jpg is not there\)"):
         read(folder)
     (folder / "lists/train.txt").write_text("images/lot7/a.jpg\nimages/lot7/b.jpg\n")
