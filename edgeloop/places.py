@@ -16,10 +16,10 @@ def require_place(folder: Path) -> None:
         BadInput: it or what is above it is no folder, or may not be written.
     """
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if not there.is_dir():
-        raise BadInput(f"{printable(folder)}: expected a folder to write into, came {printable(there)}, which is none.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise BadInput(f"{printable(folder)}: expected a folder to write into; {printable(there)} may not be written.")
+    wrong = "is none" if not there.is_dir() else "" if os.access(there, os.W_OK | os.X_OK) else "may not be written"
+    if wrong:
+        where = f"{printable(folder)}: expected a folder to write into; {printable(there)} {wrong}"
+        raise BadInput(f"{where}. Name another.")
 
 
 def refuse_target(target: Path | None, suffix: str, model: Path | None = None) -> None:

@@ -30,7 +30,7 @@ def test_a_folder_that_could_be_made_passes_and_is_not_made(tmp_path: Path) -> N
 @pytest.mark.parametrize("below", ["", "x", "x/y"])
 def test_a_file_is_no_folder(below: str, file: Path) -> None:
     """Neither itself nor a place below it; the sentence names the file."""
-    with pytest.raises(BadInput, match=r"expected a folder to write into, came .*file, which is none"):
+    with pytest.raises(BadInput, match=r"expected a folder to write into; .*file is none"):
         require_place(file / below)
     with pytest.raises(BadInput, match="expected a folder to write into"):
         refuse_target(file / below / "page.html", ".html")
@@ -39,7 +39,7 @@ def test_a_file_is_no_folder(below: str, file: Path) -> None:
 def test_a_link_to_nothing_is_no_folder(tmp_path: Path) -> None:
     """What it leads to cannot be made by its name."""
     (tmp_path / "link").symlink_to(tmp_path / "gone")
-    with pytest.raises(BadInput, match="which is none"):
+    with pytest.raises(BadInput, match="link is none"):
         require_place(tmp_path / "link/out")
 
 

@@ -298,8 +298,8 @@ def test_production_detections_are_looked_at(
         (("--held-out", "left"), "expected a side of auto"),
         (("--runtime", "abacus"), "expected a runtime of auto"),
         (("--card", "nothing.yaml"), "nothing.yaml does not exist"),
-        (("--out", __file__), "expected a folder to write into, came"),
-        (("--report", f"{__file__}/x.html"), "expected a folder to write into, came"),
+        (("--out", __file__), "is none. Name another."),
+        (("--report", f"{__file__}/x.html"), "is none. Name another."),
     ],
 )
 def test_options_that_do_not_fit(
