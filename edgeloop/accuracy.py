@@ -73,7 +73,7 @@ def score(
         BadInput: no class in common, or the card names a critical class that nobody knows.
     """
     marked = Marked.of(artifact, audit, detections, card)
-    critical = _critical(card, marked.names, audit)
+    critical = critical_ids(card, marked.names, audit)
     measured = marked.measured | {"critical_miss_rate": 1 - marked.totals.recall(critical)}
     effective = float(sum(audit.weights) ** 2 / sum(one**2 for one in audit.weights)) if audit.weights else None
     return EvaluationReport(
@@ -176,7 +176,12 @@ def resampled(audit: AuditFrames, card: EvaluationCard) -> Weights:
     return with_plain(draws, audit.weights)
 
 
-def _critical(card: EvaluationCard, names: Sequence[str], audit: AuditFrames) -> list[int]:
+def critical_ids(card: EvaluationCard, names: Sequence[str], audit: AuditFrames) -> list[int]:
+    """The ids, in `names`, of the classes that the card calls critical.
+
+    Raises:
+        BadInput: nobody knows one of them.
+    """
     unknown = [name for name in card.critical if name not in names]
     if unknown:
         raise BadInput(

@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from rich.console import Console
 from edgeloop import __version__
 from edgeloop.edge import bench_cli
 from edgeloop.edge.cli import app as device
-from edgeloop.errors import EdgeloopError, is_full_disk
+from edgeloop.errors import EdgeloopError, is_full_disk, wrong_place
 
 COMMANDS = "edgeloop.commands"
 # Typer raised click's exceptions and later its own copies of them; what a public one of them derives from is both.
@@ -51,8 +52,9 @@ def edgeloop(
     """Takes a YOLO detector from notebook accuracy to production on edge hardware, and keeps it there."""
 
 
+@cache
 def join_pipeline_commands() -> None:
-    """Add the commands of every installed command package; a device install lacks the pipeline and goes without."""
+    """Add the commands of every installed command package, once; a device install lacks the pipeline."""
     for entry in entry_points(group=COMMANDS):
         try:
             commands: typer.Typer = entry.load()
@@ -87,6 +89,8 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if is_full_disk(error):
             return _say(_full_disk(error), 2)
+        if place := wrong_place(error):
+            return _say(_wrong_place(error, place), 2)
         raise
     return outcome if isinstance(outcome, int) else 0
 
@@ -99,6 +103,14 @@ def _full_disk(error: BaseException | None) -> str:
     where = f" while writing {named}" if named else ""
     reason = os.strerror(errno.ENOSPC).lower()
     return f"The disk is full{where} ({reason}). Nothing half-written was kept; free some space and run again."
+
+
+def _wrong_place(error: Exception, place: str) -> str:
+    from edgeloop.formats.findings import printable
+
+    number = getattr(error, "errno", None)
+    reason = "it is no folder" if number == errno.EEXIST else os.strerror(number or 0).lower()
+    return f"{printable(place)} cannot be used ({reason}). Name another place, or change what is there or its rights."
 
 
 def _say(sentence: str, code: int) -> int:

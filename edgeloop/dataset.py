@@ -17,6 +17,7 @@ from edgeloop.data_folder import writing
 from edgeloop.errors import BadInput
 from edgeloop.formats import yolo
 from edgeloop.formats.assemble import Entry, assemble
+from edgeloop.formats.data_yaml import is_laid_out
 from edgeloop.formats.findings import refuse_errors
 from edgeloop.formats.images import ImageFacts, measure_all
 from edgeloop.frames import SPLITS, Frame, LabelledFrame, Split
@@ -160,7 +161,7 @@ def load_labels(folder: Path, split: Split | None = None) -> list[LabelledFrame]
 
 
 def _from_files(folder: Path) -> list[LabelledFrame]:
-    if not yolo.image_folders(folder):
+    if not is_laid_out(folder):
         raise BadInput(f"{folder} is not a YOLO set: expected images/, labels/ and data.yaml.")
     listing = yolo.list_set(folder)
     report = assemble(listing, lambda entry, fact: yolo.read_labels(entry, fact, listing.names), measure_all)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from edgeloop.dataset import DatasetVersion
 from edgeloop.drift import DriftReport, RetrainDecision
 from edgeloop.errors import Refused
@@ -27,7 +29,7 @@ class DemoOptions(Record):
     """
 
     size: Size = "demo"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     data: Path | None = None
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 
 class EdgeloopError(Exception):
@@ -23,8 +24,23 @@ class Refused(EdgeloopError):
     exit_code = 3
 
 
+# What the operating system says of a place that is another thing than was asked for, or may not be used.
+WRONG_PLACE_ERRNOS = frozenset(
+    {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+)
 # RLIMIT_FSIZE and some network file systems report a full target as EFBIG.
 FULL_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def wrong_place(error: BaseException) -> str | None:
+    """The path that the operating system refused to use as asked, because of what it is or who may use it, if any.
+
+    A file that is missing is not such a one: who reads what a user named says so in words of its own.
+    """
+    if not isinstance(error, OSError) or error.errno not in WRONG_PLACE_ERRNOS:
+        return None
+    named = error.filename2 or error.filename
+    return os.fsdecode(named) if isinstance(named, (str, bytes)) else None
 
 
 def is_full_disk(error: BaseException | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeloop.accuracy import Run, score, scored_names
+from edgeloop.accuracy import Run, critical_ids, score, scored_names
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.boxes import Detections
@@ -39,15 +39,17 @@ def evaluate(
         card: what is stated; the defaults when None.
 
     Raises:
-        BadInput: no frames, no labels, no class in common, or an image that cannot be read.
+        BadInput: no frames, no labels, no class in common, a critical class that nobody knows, or an image that cannot
+            be read.
     """
+    asked = card or EvaluationCard()
     require_truths(audit)
-    scored_names(artifact, audit)
+    critical_ids(asked, scored_names(artifact, audit), audit)
     runtime = open_for(artifact, profile)
     detections = predict(artifact, audit, runtime)
     path = predictions_path(artifact, audit, out)
     save_predictions(path, artifact, audit, detections)
-    return score(artifact, audit, detections, Run(path, runtime.name), card or EvaluationCard())
+    return score(artifact, audit, detections, Run(path, runtime.name), asked)
 
 
 def open_for(artifact: Artifact, profile: DeviceProfile) -> Runtime:
@@ -64,8 +66,8 @@ def require_truths(audit: AuditFrames) -> None:
     """
     if not audit.boxes:
         raise BadInput(
-            f"the audit set {audit.name} has {len(audit.frames)} frames and no labelled box on this half; "
-            f"expected at least one box to judge by. Label more frames for it."
+            f"{audit.name}: {len(audit.frames)} frames and no labelled box to judge by; expected at least one. "
+            f"Label more frames for it."
         )
 
 

@@ -20,7 +20,12 @@ def atomic_file(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; on success flush it to disk and rename it to `target`.
 
     On any error the temporary file is removed and `target` stays as it was.
+
+    Raises:
+        OSError: `target` is a folder, or its folder cannot be made or written.
     """
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
@@ -62,7 +67,12 @@ def atomic_directory(target: Path) -> Iterator[Path]:
 
     A killed process leaves at most a dot-directory beside the target, never a half-written or missing target (where
     the file system cannot exchange two names in one step, there is a moment between two renames without a target).
+
+    Raises:
+        OSError: `target` is a file, or the folder that it lies in cannot be made or written.
     """
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     temporary.mkdir()

@@ -77,26 +77,6 @@ def refuse_checkpoint(path: Path) -> None:
         )
 
 
-def refuse_target(target: Path | None, suffix: str, model: Path) -> None:
-    """Before any work: a file to write that would take the model's own place, or could not be written.
-
-    Args:
-        target: the file; None where none is asked for.
-        suffix: the ending of its kind.
-        model: the user's own.
-
-    Raises:
-        BadInput: it is the model, a folder, or ends otherwise.
-    """
-    if target is None:
-        return
-    if target.suffix.lower() != suffix or target.is_dir():
-        came = "a folder" if target.is_dir() else f"one that ends in {target.suffix or 'nothing'}"
-        raise BadInput(f"{printable(target)}: expected a file to write that ends in {suffix}, came {came}.")
-    if target.resolve() == model.resolve():
-        raise BadInput(f"{printable(target)} is the model itself; name another file to write.")
-
-
 def _refuse_other_graphs(path: Path, graph: Graph) -> None:
     kinds = {node.op_type for node in graph.nodes}
     suppressing = sorted(kind for kind in kinds if kind.lower().removesuffix("_trt").endswith(("nms", "suppression")))

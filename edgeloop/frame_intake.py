@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from edgeloop.file_systems import said_plainly
 from edgeloop.formats.findings import Finding, warning
 from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_contents
 from edgeloop.formats.names import camera_and_time
@@ -27,7 +28,7 @@ from edgeloop.near_duplicates import clusters, pairs_between
 from edgeloop.progress import bar
 from edgeloop.record import Record
 from edgeloop.spread import CHUNK, spread
-from edgeloop.store import FrameStore, Put, said_plainly
+from edgeloop.store import FrameStore, Put
 
 GROUP, GROUP_BYTES = 64, 32 << 20  # files that are read before the first of them is looked at, and their bytes
 BATCH = 4096  # frames between two catalogue files; what a killed run does again

@@ -28,13 +28,14 @@ from edgeloop.edge.segment import segment_to_parquet
 from edgeloop.edge.segments import NO_LOG, SEGMENTS
 from edgeloop.edge.spool import SPOOL
 from edgeloop.errors import BadInput
+from edgeloop.file_systems import open_store, said_plainly
 from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_content
 from edgeloop.formats.names import UNKNOWN_CAMERA
 from edgeloop.frame_intake import Intake, one_row, row_of
 from edgeloop.progress import bar
 from edgeloop.record import Record
 from edgeloop.spread import fetch
-from edgeloop.store import FLAGS, FRAMES, LOG, open_store, said_plainly
+from edgeloop.store import FLAGS, FRAMES, LOG
 
 # The keys of a store; anything else in it is not taken.
 KEYS = {

@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgeloop.errors import BadInput
+from edgeloop.file_systems import open_store, said_plainly
 from edgeloop.files import write_bytes, write_text
 from edgeloop.formats.findings import printable
 from edgeloop.formats.images import MAXIMUM_BYTES
 from edgeloop.lock import exclusive
 from edgeloop.progress import bar
 from edgeloop.spread import fetch
-from edgeloop.store import open_store, said_plainly
 
 MAXIMUM_FILES = 5_000_000
 MAXIMUM_FILE_BYTES = 50 * 1000**3  # of hours of video

@@ -9,17 +9,23 @@ from typing import Any
 
 from edgeloop.artifact import Artifact, sidecar_of
 from edgeloop.audit import AuditFrames
-from edgeloop.card import Card, DeviceProfile, ThresholdCard, load_yaml
+from edgeloop.card import Card, DeviceProfile, Objective, ThresholdCard, load_yaml
 from edgeloop.edge.runtime import Runtime, installed
 from edgeloop.errors import BadInput
 from edgeloop.evaluation import match_audit, open_for, predict, scored_names
 from edgeloop.foreign import open_detector
 from edgeloop.measures import ThresholdReport
+from edgeloop.output import say
 from edgeloop.own_evaluation import open_side
 from edgeloop.prior_shift import estimate_shift
 from edgeloop.production import read_production
 from edgeloop.ranking import Labelled
 from edgeloop.threshold_report import report_thresholds
+
+# Which objective an option belongs to.
+OBJECTIVE_OF: dict[str, Objective] = {
+    "beta": "f-beta", "minimum_recall": "recall", "cost_false": "cost", "cost_miss": "cost", "maximum_risk": "risk",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,23 +118,23 @@ def _seen(artifact: Artifact, frames: AuditFrames, engine: Runtime, names: tuple
 
 
 def save_thresholds(report: ThresholdReport, folder: Path) -> tuple[Path, Path]:
-    """Write the report and, where it rests on labels, the model's record with the thresholds; returns their paths."""
+    """Write the model's record with the thresholds, and the report; returns their paths."""
     record = sidecar_of(folder / report.tuned.path.name)
     told = report.save(record.with_name(f"{report.tuned.path.name}.thresholds.json"))
-    if report.warning is None:
-        report.tuned.save(record)
-    return record, told
+    return report.tuned.save(record), told
 
 
 def threshold_settings(card: Path | None, asked: Mapping[str, Sequence[str]]) -> ThresholdCard:
     """A card's `thresholds:`, or the defaults, with what the command line asks in place of it.
+
+    Costs that choose no threshold still count in the comparison, and stderr says so.
 
     Args:
         card: a card in YAML.
         asked: by key of `ThresholdCard`: VALUE for all classes, CLASS=VALUE for one.
 
     Raises:
-        BadInput: the card does not fit, or a value.
+        BadInput: the card does not fit, or a value, or an option is of an objective that no class has.
     """
     begin: dict[str, Any] = load_yaml(Card, card).thresholds.model_dump() if card else {"classes": {}}
     for key, values in asked.items():
@@ -136,4 +142,23 @@ def threshold_settings(card: Path | None, asked: Mapping[str, Sequence[str]]) ->
             name, equals, value = text.rpartition("=")
             target = begin["classes"].setdefault(name, {}) if equals else begin
             target[key] = value
-    return ThresholdCard.from_document(begin, "the options")
+    settings = ThresholdCard.from_document(begin, "the options")
+    for key, values in asked.items():
+        for name in dict.fromkeys(text.rpartition("=")[0] for text in values):
+            _tell_unused(settings, key, name)
+    return settings
+
+
+def _tell_unused(card: ThresholdCard, key: str, name: str) -> None:
+    """Say that an option, of one class or of all (""), chooses no threshold; refuse it where it does nothing at all."""
+    objective = OBJECTIVE_OF.get(key)
+    cards = [card.of_class(name)] if name else [card, *map(card.of_class, card.classes)]
+    if objective is None or objective in {one.objective for one in cards}:
+        return
+    option, who = f"--{key.replace('_', '-')}", name or "no class"
+    why = f"it belongs to the objective {objective}, which {who} {'has not' if name else 'has'}"
+    add = f"--objective {name}={objective}" if name else f"--objective {objective}"
+    if objective == "cost":
+        say(f"warning: {option} chooses no threshold: {why} ({add}). It counts in the comparison alone.")
+    else:
+        raise BadInput(f"{option} has no effect: {why}. Add {add}, or leave it out.")

@@ -55,7 +55,8 @@ def _read(table: Path) -> dict[str, list[Row]]:
             reader = csv.DictReader(handle, skipinitialspace=True)
             columns, rows = set(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{printable(table)} cannot be read as a table of weights ({error}).") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"{printable(table)} cannot be read as a table of weights ({reason}).") from error
     if "frame" not in columns or not ("weight" in columns or {"stratum", "population"} <= columns):
         raise BadInput(
             f"{printable(table)}: expected a CSV with the columns frame,weight or frame,stratum,population; came "

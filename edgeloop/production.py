@@ -39,10 +39,13 @@ def read_production(source: str, artifact: Artifact, runtime: Runtime) -> Produc
     Raises:
         BadInput: it cannot be read, is none of these, or holds nothing of this artifact.
     """
-    if "://" not in source and Path(source).is_dir() and not any(Path(source).glob("date=*")):
-        images = require_images(Path(source))
-        return _watch(map(read_image, images), len(images), artifact, runtime)
-    table = _file(Path(source)) if source.endswith(".parquet") else read_log(source, artifact_id=artifact.id)
+    place = Path(source)
+    if "://" not in source:
+        _refuse_other(place)
+        if place.is_dir() and not any(place.glob("date=*")):
+            images = require_images(place)
+            return _watch(map(read_image, images), len(images), artifact, runtime)
+    table = _file(place) if source.endswith(".parquet") else read_log(source, artifact_id=artifact.id)
     if "artifact_id" in table.column_names:
         table = table.filter(pc.equal(table.column("artifact_id"), artifact.id))
     elif (made := (table.schema.metadata or {}).get(b"artifact", b"").decode()) not in ("", artifact.id):
@@ -53,7 +56,16 @@ def read_production(source: str, artifact: Artifact, runtime: Runtime) -> Produc
             f"{printable(source)} holds nothing that {artifact.id} saw; expected its own inference log: scores of "
             f"another artifact say nothing about this one."
         )
-    return Production.of(artifact.names, frames, *_detections(table))
+    return Production.of(artifact.names, frames, *_detections(table, artifact, source))
+
+
+def _refuse_other(place: Path) -> None:
+    if not place.is_dir() and not (place.is_file() and place.suffix == ".parquet"):
+        came = "another file" if place.exists() else "nothing"
+        raise BadInput(
+            f"{printable(place)}: expected a folder of frames, the folder or URL of an inference log, or a .parquet "
+            f"file of detections; came {came}."
+        )
 
 
 def watch_drawn(drawn: ProductionFrames, artifact: Artifact, runtime: Runtime) -> Production:
@@ -88,9 +100,23 @@ def _file(path: Path) -> pa.Table:
     return table
 
 
-def _detections(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Class ids (N,) and scores (N,) of all rows."""
-    if "boxes" in table.column_names:
-        boxes = flatten_boxes(table)[1]
-        return boxes["class_id"], boxes["score"]
-    return table.column("class_id").to_numpy(), table.column("score").to_numpy()
+def _detections(table: pa.Table, artifact: Artifact, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Class ids (N,) and scores (N,) of all rows.
+
+    Raises:
+        BadInput: they are no such thing.
+    """
+    try:
+        boxes = flatten_boxes(table)[1] if "boxes" in table.column_names else table
+        classes, scores = (np.asarray(boxes[name]) for name in ("class_id", "score"))
+    except (pa.ArrowException, KeyError) as error:
+        raise BadInput(f"{printable(source)}: expected the boxes of an inference log ({error}).") from error
+    numbers = {classes.dtype.kind, scores.dtype.kind} <= set("iuf")  # a missing class id makes its column floats
+    if not numbers or not np.all(
+        (classes % 1 == 0) & (classes >= 0) & (classes < len(artifact.names)) & (scores >= 0) & (scores <= 1)
+    ):
+        raise BadInput(
+            f"{printable(source)}: expected class ids from 0 to {len(artifact.names) - 1} and scores from 0 to 1 in "
+            f"every row; came others. Give what {artifact.id} itself said."
+        )
+    return classes.astype(np.int64), scores

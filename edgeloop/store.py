@@ -14,17 +14,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from edgeloop.edge.log import is_object_store, put
-from edgeloop.errors import BadInput, is_full_disk
+from edgeloop.errors import BadInput
+from edgeloop.file_systems import open_store, said_plainly
 from edgeloop.files import sync_file_system
 from edgeloop.frame_catalogue import FrameCatalogue
 
-CLIENTS = frozenset({"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google"})  # whose errors are no OSError
 FRAMES, LOG, FLAGS, WRITING = "frames", "log", "flags", ".writing"  # what a store holds
 STOPPED_SECONDS = 3600  # a frame takes milliseconds to write
 _HOST = socket.gethostname()
@@ -155,30 +153,6 @@ class FrameStore:
         return self._known[folder]
 
 
-@contextmanager
-def said_plainly(url: str) -> Iterator[None]:
-    """Say what a store's file system refuses in one sentence.
-
-    Raises:
-        BadInput: the sentence with its reason.
-        OSError: the disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        if is_full_disk(error):
-            raise
-        raise _refused(url, error) from error
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in CLIENTS:
-            raise
-        raise _refused(url, error) from error
-
-
-def _refused(url: str, error: Exception) -> BadInput:
-    return BadInput(f"the store {url} refused ({' '.join(str(error).split())}); check its address and your rights.")
-
-
 def _holds(key: str, content: bytes) -> bool:
     if not os.path.exists(key):  # noqa: PTH110  # a Path costs as much as the rest
         return False
@@ -208,16 +182,3 @@ def _write_unsynced(root: str, key: str, content: bytes) -> None:
 def frame_key(frame_id: str, suffix: str = ".jpg") -> str:
     """Where the image of a frame lies below a store, and below a device's spool."""
     return f"{FRAMES}/{frame_id[:2]}/{frame_id}{suffix}"
-
-
-def open_store(url: str) -> tuple[Any, str]:
-    """The file system of an fsspec URL, and the path in it without a slash at its end.
-
-    Raises:
-        BadInput: the URL is of a kind that this installation cannot open.
-    """
-    try:
-        files, root = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise BadInput(f"the store {url!r} cannot be opened ({error}); expected a folder or an fsspec URL.") from error
-    return files, str(root).rstrip("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -21,7 +22,7 @@ class Sweep(Record):
         name: of the parent run in MLflow.
         base: a card that says everything but the architecture: learning rate, augmentation, quantization.
         architectures: cards of which the architecture, the start and the head are taken.
-        imgsz: input sides in pixels.
+        imgsz: input sides in pixels, multiples of 32.
         precisions: what a candidate may ship as; of each trained candidate all are measured.
         batches: images in a call, for the benchmark of those that are trained to their end.
         epochs: of a candidate that is trained to its end; what the base card says when None.
@@ -34,13 +35,13 @@ class Sweep(Record):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     base: Path
     architectures: tuple[Path, ...] = Field(min_length=1)
-    imgsz: tuple[int, ...] = Field(min_length=1)
+    imgsz: tuple[Annotated[int, Field(ge=32, multiple_of=32)], ...] = Field(min_length=1)
     precisions: tuple[Precision, ...] = Field(default=("fp32", "int8"), min_length=1)
     batches: tuple[int, ...] = Field(default=(1,), min_length=1)
     epochs: int | None = Field(default=None, ge=1)
     rungs: int = Field(default=3, ge=1, le=8)
     eta: int = Field(default=2, ge=2)
-    budget_seconds: float | None = Field(default=None, gt=0)
+    budget_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     devices: tuple[str, ...] = Field(default=("cpu",), min_length=1)
 
     @model_validator(mode="after")
@@ -58,7 +59,7 @@ def load_sweep(path: Path, budget_seconds: float | None = None) -> Sweep:
     """Read a sweep; its paths become absolute, and a budget takes the place of its own.
 
     Raises:
-        BadInput: the file is missing or does not fit.
+        BadInput: the file is missing or does not fit, or the budget.
     """
     sweep = load_yaml(Sweep, path)
     changes: dict[str, object] = {
@@ -67,7 +68,7 @@ def load_sweep(path: Path, budget_seconds: float | None = None) -> Sweep:
     }
     if budget_seconds is not None:
         changes["budget_seconds"] = budget_seconds
-    return sweep.model_copy(update=changes)
+    return Sweep.from_document({**sweep.model_dump(), **changes}, str(path))
 
 
 def expand(sweep: Sweep, frames: int) -> tuple[Card, ...]:

@@ -15,15 +15,19 @@ DASH = "–"
 
 def threshold_tables(report: ThresholdReport) -> list[RenderableType]:
     """Each threshold with what it rests on, the comparison with global ones, and what a reader must know."""
-    tables: list[RenderableType] = [_classes(report), _compared(report)]
+    tables: list[RenderableType] = [_classes(report)]
+    if not report.warning:
+        tables.append(_compared(report))
     if report.priors:
         tables.append(_priors(report))
     return [*tables, *map(Text, said(report))]
 
 
 def said(report: ThresholdReport) -> list[str]:
-    """What a reader must know, a sentence each."""
-    lines = [f"warning: {report.warning}"] if report.warning else []
+    """What a reader must know, a sentence each; where nothing was tuned, that alone."""
+    if report.warning:
+        return [f"warning: {report.warning}"]
+    lines = []
     if report.card:
         lines.append(f"Costs: {_costs((report.tuned.names, report.card))}.")
     on = report.comparison[-1].on
@@ -43,8 +47,9 @@ def said(report: ThresholdReport) -> list[str]:
 
 
 def _classes(report: ThresholdReport) -> Table:
+    how = "not tuned, for" if report.warning else "tuned on"
     made = table(
-        f"Thresholds of {report.tuned.path.name}, tuned on {report.frames} frames with {report.truths} labelled boxes",
+        f"Thresholds of {report.tuned.path.name}, {how} {report.frames} frames with {report.truths} labelled boxes",
         "class", "asked for", "threshold", "95 %", "its own", "all", "labels", "recall", "at least", "rests on",
     )  # fmt: skip
     for one in report.classes:

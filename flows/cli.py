@@ -41,7 +41,9 @@ def demo(
     from edgeloop.config import load_config
     from edgeloop.demo import DemoOptions
     from edgeloop.demo_tables import demo_tables
+    from edgeloop.formats import detect
     from edgeloop.lock import exclusive
+    from edgeloop.places import require_place
     from edgeloop.reports.demo import write_demo_report
     from tasks.ephemeral import ephemeral
     from tasks.workspace import open_demo
@@ -49,6 +51,9 @@ def demo(
     config = load_config(config_path)
     folder = (workspace or config.workspace.var / "demo").resolve()
     options = DemoOptions.checked(size=size, seed=seed, data=data.resolve() if data else None)
+    require_place(folder)
+    if options.data:
+        detect(options.data)
     with exclusive(folder.with_name(f".{folder.name}.lock"), f"the demo in {folder}"):
         place = open_demo(folder, options, config, fresh=fresh)
         walked = load_config(place)
@@ -89,31 +94,20 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Take labelled sets into the data set, a new version, and images, videos and device logs into the store."""
-    from edgeloop.arrival import IngestSettings, makes_version
+    from edgeloop.arrival import IngestSettings
     from edgeloop.config import load_config
     from edgeloop.ingest_tables import ingest_tables
     from edgeloop.tables import version_table
-    from tasks.arrivals import list_arrivals
-    from tasks.ingest import ingest as ingest_set
-    from tasks.ingest import store_frames
-    from tasks.version import commit_version, require_remote
+    from flows.ingest import take_in
 
     config = load_config(config_path)
     asked = {"format": format, "split_by": split_by, "fix": fix, "camera": camera, "dry_run": dry_run}
     settings = IngestSettings.from_document(asked | {"sampling": {"every_seconds": every}}, "the options")
     reports: list[Any] = []
-    arrivals = list_arrivals.fn(sources, config, settings)
-    if makes_version(arrivals, settings):
-        require_remote.fn(config)
-    for arrival in arrivals:
-        report = (ingest_set if arrival.kind == "labelled" else store_frames).fn(arrival, config, settings)
-        reports.append(report)
-        tables = ingest_tables(report)
-        if report.state and not dry_run:
-            reports.append(commit_version.fn(config, report.state))
-            tables.append(version_table(reports[-1]))
+    for report, version in take_in(sources, config, settings, alone=True):
+        reports += [report, version] if version else [report]
         if not as_json:
-            show(report, tables, as_json=False)
+            show(report, [*ingest_tables(report), *([version_table(version)] if version else [])], as_json=False)
     if as_json:
         show(reports, [], as_json=True)
 
@@ -155,9 +149,11 @@ def dataset_report(
 ) -> None:
     """The current version as a page: classes, cameras, box sizes, light, near duplicates, labels worth a look."""
     from edgeloop.config import load_config
+    from edgeloop.places import refuse_target
     from edgeloop.reports.data import report_on
     from tasks.version import current_version
 
+    refuse_target(out, ".html")
     config = load_config(config_path)
     version, place = current_version(config), config.workspace
     page = report_on(version, (out or place.reports / f"data-{version.md5[:12]}.html").resolve(), place.inspections)
@@ -257,7 +253,11 @@ def retrain(
     as_json: Json = False,
 ) -> None:
     """Train a challenger on the newest labels and promote it when the gate passes it. Exit 3 when it is refused."""
+    from edgeloop.config import load_config
+    from edgeloop.inputs import read_card
     from edgeloop.tables import gate_table
+
+    read_card(load_config(config_path))  # a typo is told before a server is started
     from flows.retrain import retrain as run_round
     from flows.run import in_process
 
@@ -277,7 +277,8 @@ def sample_data(
     from edgeloop.demo import DemoOptions
     from edgeloop.sample import SIZES, generate
 
-    scene = generate(out, SIZES[DemoOptions.checked(size=size).size], seed)
+    asked = DemoOptions.checked(size=size, seed=seed)
+    scene = generate(out, SIZES[asked.size], asked.seed)
     say(f"{scene.root}: labelled, stream-clean, stream-drifted, audit-clean and audit-drifted.")
 
 

@@ -36,11 +36,15 @@ def gate_again(
 
     What it decides is recorded with the version, and `models promote` goes by it.
     """
+    from edgeloop.config import load_config
+    from edgeloop.inputs import read_card
     from edgeloop.tables import gate_table
+
+    sets = [folder.resolve() for folder in audit] if audit else None
+    read_card(load_config(config_path), audits=sets)  # a typo is told before a server is started
     from flows.gate import gate
     from flows.run import in_process
 
-    sets = [folder.resolve() for folder in audit] if audit else None
     decision = in_process(config_path, lambda config: gate(version, sets, config_path=config))
     show(decision, [gate_table(decision)], as_json=as_json)
     say(f"{decision.report} is the report, {decision.candidates} shows both side by side.")

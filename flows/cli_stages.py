@@ -35,13 +35,15 @@ def evaluate(
     from edgeloop.card import EvaluationCard
     from edgeloop.edge.bench import profile_for
     from edgeloop.evaluation_tables import evaluation_tables
-    from edgeloop.foreign import refuse_checkpoint, refuse_target
+    from edgeloop.foreign import refuse_checkpoint
     from edgeloop.output import say, show
     from edgeloop.own_evaluation import OwnEvaluation, evaluate_own, open_side, robustness_of, suite_settings
+    from edgeloop.places import refuse_target, require_place
     from edgeloop.reports.evaluation import write_evaluation_report
 
     refuse_checkpoint(model)
     refuse_target(report, ".html", model)
+    require_place(out)
     asked = bool(robustness or corruption or severities or frames)
     settings = suite_settings(corruption or [], severities, frames) if asked else None
     card = EvaluationCard(critical=tuple(critical or ()), resamples=resamples)
@@ -83,17 +85,19 @@ def thresholds(
 ) -> None:
     """Per-class thresholds of your own model: tuned on half of a labelled set, compared with global ones on the rest.
 
-    They are written into the record beside the model. Exit 3: there was nothing to tune on.
+    They are written into the record beside the model. Exit 3: there was nothing to tune on, and nothing is written.
     """
     from edgeloop.edge.bench import profile_for
-    from edgeloop.foreign import refuse_checkpoint, refuse_target
+    from edgeloop.foreign import refuse_checkpoint
     from edgeloop.output import say, show
     from edgeloop.own_thresholds import Sides, save_thresholds, threshold_settings, tune_own
+    from edgeloop.places import refuse_target, require_place
     from edgeloop.reports.thresholds import write_threshold_report
     from edgeloop.threshold_tables import threshold_tables
 
     refuse_checkpoint(model)
     refuse_target(report, ".html", model)
+    require_place(out or model.parent)
     asked = {
         "objective": objective, "beta": beta, "minimum_recall": minimum_recall, "cost_false": cost_false,
         "cost_miss": cost_miss, "maximum_risk": maximum_risk,
@@ -101,13 +105,16 @@ def thresholds(
     settings = threshold_settings(card, {key: values or [] for key, values in asked.items()})
     sides, taken = Sides.of(data, side, weights, held_out)
     found = tune_own(model, sides, profile_for(None, runtime, threads, None), settings, production)
-    say(f"Tuned on {len(sides.tuning.frames)} frames ({taken}).")
+    if found.report.warning:
+        say(f"warning: {found.report.warning} No record was written.")
+    else:
+        say(f"Tuned on {len(sides.tuning.frames)} frames ({taken}).")
     if report:
         say(f"{write_threshold_report(report, found)} is the report.")
     show(found.report, threshold_tables(found.report), as_json=as_json)
-    record, told = save_thresholds(found.report, out or model.parent)
     if found.report.warning:
         raise typer.Exit(3)
+    record, told = save_thresholds(found.report, out or model.parent)
     say(f"{record} has the thresholds, {told} what they rest on.")
 
 
@@ -134,8 +141,8 @@ def quantize(
 ) -> None:
     """INT8 of your own model that keeps its accuracy: a table of recipes and the file. Exit 3: none kept the limits."""
     from edgeloop.card import quantize_settings
-    from edgeloop.foreign import refuse_target
     from edgeloop.output import say, show
+    from edgeloop.places import refuse_target
     from edgeloop.quantization import quantize_table
     from models.own_model import quantize_own
 

@@ -22,12 +22,16 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a card on the current version, export and measure it. Killed, it goes on from its last finished epoch."""
+    from edgeloop.config import load_config
+    from edgeloop.inputs import read_card
     from edgeloop.output import show
     from edgeloop.sweep_tables import candidate_table
+
+    path = card.resolve() if card else None
+    read_card(load_config(config_path), path)  # a typo is told before a server is started
     from flows.run import in_process
     from flows.train import train_card
 
-    path = card.resolve() if card else None
     candidate = in_process(config_path, lambda config: train_card(path, config))
     show(candidate, [candidate_table(candidate)], as_json=as_json)
 
@@ -44,12 +48,16 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Compare cards: architectures at input sizes, halved at every rung. Exit 3 when none came to its end."""
+    from edgeloop.config import load_config
+    from edgeloop.inputs import read_sweep
     from edgeloop.output import say, show
     from edgeloop.sweep_tables import sweep_table
+
+    path = sweep_path.resolve() if sweep_path else None
+    read_sweep(load_config(config_path), path, budget)  # a typo is told before a server is started
     from flows.run import in_process
     from flows.sweep import sweep as run_sweep
 
-    path = sweep_path.resolve() if sweep_path else None
     result = in_process(config_path, lambda config: run_sweep(path, budget, config))
     if result.page:
         say(f"{result.page} compares the finalists.")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from edgeloop.card import load_card, load_profile
 from edgeloop.comparison import to_judge
 from edgeloop.config import load_config
+from edgeloop.inputs import read_card
 from edgeloop.measures import GateDecision
 from flows.rescore import measure_again, rescore
 from tasks.freeze import freeze_terms
@@ -28,7 +28,7 @@ def gate(version: str | None = None, audits: list[Path] | None = None, config_pa
         config_path: a config.yaml; the nearest when None.
     """
     config = load_config(config_path)
-    card, profile = load_card(config.path(config.card)), load_profile(config.path(config.device))
+    card, profile = read_card(config, audits=audits)
     judged = to_judge(list_versions(config), version)
     terms = freeze_terms(current_version(config), card, profile, config, audits)
     challenger = measure_again(candidate_of(judged, config), terms, config)

@@ -11,7 +11,7 @@ from edgeloop.dataset import DatasetVersion
 from tasks.ingest import ingest_labels
 from tasks.labels import acknowledge_labels, labels_status, pull_labels
 from tasks.ready import emit_labels_ready
-from tasks.version import commit_version
+from tasks.version import commit_version, require_remote
 
 
 @flow(name="label-sync")
@@ -26,6 +26,7 @@ def label_sync(emit: bool = True, config_path: Path | None = None) -> DatasetVer
     pulled = pull_labels(config)
     if not pulled.seen:
         return None
+    require_remote(config)
     merged = ingest_labels(pulled, config)
     version = commit_version(config, merged.state)
     acknowledge_labels(pulled, config)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from edgeloop.card import load_card, load_profile
 from edgeloop.config import load_config
+from edgeloop.inputs import read_card
 from edgeloop.retraining import RetrainResult, checkpoint_of, has_news
 from flows.candidate import candidate
 from flows.rescore import rescore
@@ -37,7 +37,7 @@ def retrain(
         config_path: a config.yaml; the nearest when None.
     """
     config = load_config(config_path)
-    card, profile = load_card(config.path(config.card)), load_profile(config.path(config.device))
+    card, profile = read_card(config, audits=audits)
     version, before = current_version(config), champion_candidate(config)
     if before and not has_news(before, version.md5):
         return last_round(config, before, reason, version.md5)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from prefect import flow
 
-from edgeloop.card import Card, load_profile
+from edgeloop.card import Card
 from edgeloop.config import Config, load_config
 from edgeloop.dataset import DatasetVersion
 from edgeloop.halving import plan
+from edgeloop.inputs import read_sweep
 from edgeloop.measures import BenchmarkReport
-from edgeloop.sweep import expand, load_sweep, probing, probing_card, within
+from edgeloop.sweep import expand, probing, probing_card, within
 from edgeloop.sweep_trials import Measured, Standing, SweepResult, Work
 from edgeloop.terms import Terms
 from flows.candidate import candidate
@@ -39,10 +40,7 @@ def sweep(sweep_path: Path | None = None, budget: float | None = None, config_pa
         config_path: a config.yaml; the nearest when None.
     """
     config = load_config(config_path)
-    asked, profile = (
-        load_sweep(config.path(sweep_path or config.sweep), budget),
-        load_profile(config.path(config.device)),
-    )
+    asked, profile = read_sweep(config, sweep_path, budget)
     version = current_version(config)
     cards = expand(asked, version.frames["train"])
     terms = freeze_validation(version, cards[0], profile, config)

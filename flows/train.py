@@ -6,8 +6,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from edgeloop.card import load_card, load_profile
 from edgeloop.config import load_config
+from edgeloop.inputs import read_card
 from edgeloop.measures import Candidate
 from flows.candidate import candidate
 from tasks.freeze import freeze_terms, freeze_validation
@@ -23,7 +23,7 @@ def train_card(card_path: Path | None = None, config_path: Path | None = None) -
         config_path: a config.yaml; the nearest when None.
     """
     config = load_config(config_path)
-    card, profile = load_card(config.path(card_path or config.card)), load_profile(config.path(config.device))
+    card, profile = read_card(config, card_path)
     version = current_version(config)
     audited = config.audits or version.frames["audit"]
     terms = (

@@ -6,12 +6,16 @@ is measured on the other, which had no part in the choice.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
+from edgeloop.bootstrap import average_precision
 from edgeloop.card import QuantizeCard
 from edgeloop.edge.benchmark import BLOCK, Lane, latency
 from edgeloop.edge.detector import Detector
@@ -23,6 +27,8 @@ from edgeloop.formats.detect import detect, read
 from edgeloop.formats.findings import printable
 from edgeloop.formats.paths import require_images
 from edgeloop.frames import frame_id
+from edgeloop.matching import IOU_LIMITS
+from edgeloop.output import say
 from edgeloop.progress import bar
 from edgeloop.quantization import QuantizeReport
 from edgeloop.yardstick import Yardstick
@@ -47,7 +53,7 @@ def quantize_own(
 
     Raises:
         BadInput: the model is no float32 detector in ONNX, a folder is no such set, the two share frames, there are
-            too few, or no labelled box on one half.
+            too few, no labelled box on one half, or the model finds nothing that is labelled there.
         Refused: the graph does not take the recipe.
     """
     refuse_checkpoint(model)
@@ -56,6 +62,8 @@ def quantize_own(
     scored_names(fp32, audit)
     images = calibration_images(calibrate, card.frames, {frame.frame.frame_id for frame in audit.frames})
     judge = Judge(fp32, audit.half("tune"), images[:GLANCED], choosing_runtime(), kept_beside(out))
+    say(*_unjudged(fp32, audit))
+    refuse_useless(judge)
     artifact, report = search(judge, images, card, out)
     report = _timed(_scored(report, artifact, replace(judge, choosing=audit.half("score"))), (fp32, artifact), audit)
     report.save(report_path(out))
@@ -94,6 +102,36 @@ def calibration_images(folder: Path, number: int, evaluated: Collection[str]) ->
     frames = [one for one in read(folder).frames if one.split in ("train", None)]
     refuse_overlap([(one.frame.frame_id, one.frame.image) for one in frames], evaluated)
     return choose_frames(describe_frames(frames), number)
+
+
+def refuse_useless(judge: Judge) -> None:
+    """Whether there is any accuracy to lose; what was detected to know it is not kept where there is none.
+
+    Raises:
+        BadInput: the float32 model finds none of the labelled boxes.
+    """
+    kept = judge.kept.exists()
+    if not judge.choosing.boxes:  # the search says that
+        return
+    matches = judge.matches(judge.fp32.path.read_bytes(), "fp32")
+    whole = np.ones((1, matches.frame_count), np.int64)
+    if np.nanmax(average_precision(matches, whole, range(len(IOU_LIMITS)))) > 0:
+        return
+    if not kept:
+        shutil.rmtree(judge.kept)
+    raise BadInput(
+        f"{printable(judge.fp32.path)} has an mAP50-95 of 0 on the {len(judge.choosing.frames)} frames of "
+        f"{printable(judge.choosing.name)} that recipes are chosen on, so that nothing it could lose can be measured; "
+        f"expected a detector that finds some of the {judge.choosing.boxes} labelled boxes. Evaluate it first."
+    )
+
+
+def _unjudged(fp32: Artifact, audit: AuditFrames) -> list[str]:
+    """What a reader must know of classes that nothing is measured of."""
+    labelled = {audit.names[label.class_id] for frame in audit.frames for label in frame.labels}
+    missing = [printable(name) for name in fp32.names if name not in labelled]
+    told = f"No labelled box on the evaluation side of {', '.join(missing)}: what INT8 costs there is not measured."
+    return [told] if missing and labelled else []
 
 
 def _is_labelled(folder: Path) -> bool:

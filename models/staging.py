@@ -19,6 +19,7 @@ import yaml
 
 from edgeloop.errors import BadInput
 from edgeloop.files import write_text
+from edgeloop.formats.data_yaml import label_of, names_in, read_document
 from edgeloop.formats.images import SUFFIXES
 from edgeloop.held_out import HeldOut
 from edgeloop.repeat_factor import repeats
@@ -69,8 +70,8 @@ def stage_set(
         BadInput: the YAML or a folder is missing, a side has no images, the training side has no labels, or it holds an
             audit frame.
     """
-    document = read_data_yaml(data_yaml)
-    names = class_names(document, data_yaml)
+    document = read_document(data_yaml)
+    names = names_in(document, data_yaml)
     held_out.refuse(side_images(data_yaml, document, "train"), "trained on")
     counts = {
         side: _stage_side(data_yaml, document, side, into, repetition if side == "train" else None)
@@ -85,37 +86,6 @@ def stage_set(
     own = {"path": str(into.resolve()), "train": "images/train", "val": "images/val", "names": dict(enumerate(names))}
     staged = write_text(into / "data.yaml", yaml.safe_dump(own, sort_keys=False, allow_unicode=True))
     return StagedSet(staged, names, images, counts["val"][0], boxes)
-
-
-def read_data_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YOLO data.yaml.
-
-    Raises:
-        BadInput: the file is missing or holds no mapping.
-    """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); expected a data set's data.yaml.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict):
-        raise BadInput(f"{path} holds {type(document).__name__}; expected the keys train, val and names.")
-    return document
-
-
-def class_names(document: dict[str, Any], source: Path) -> tuple[str, ...]:
-    """The names of a data.yaml, a list or a mapping from 0 upwards, in the order of the class ids.
-
-    Raises:
-        BadInput: no names, or ids that are not 0, 1, 2, …
-    """
-    names = document.get("names")
-    if isinstance(names, list) and names:
-        return tuple(str(name) for name in names)
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))) and names:
-        return tuple(str(names[index]) for index in range(len(names)))
-    raise BadInput(f"{source}: `names` is {names!r}; expected a list, or a mapping with the ids 0, 1, 2, …")
 
 
 def side_images(data_yaml: Path, document: dict[str, Any], side: Side) -> list[Path]:
@@ -137,16 +107,6 @@ def side_images(data_yaml: Path, document: dict[str, Any], side: Side) -> list[P
     return sorted(images)
 
 
-def label_of(image: Path) -> Path:
-    """Where the labels of an image are in the YOLO layout: its last `images` folder replaced by `labels`, `.txt`."""
-    parts = list(image.parts)
-    for index in range(len(parts) - 2, -1, -1):
-        if parts[index] == "images":
-            parts[index] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
-
-
 def _stage_side(
     data_yaml: Path, document: dict[str, Any], side: Side, into: Path, repetition: Repetition | None
 ) -> tuple[int, int]:
@@ -154,7 +114,7 @@ def _stage_side(
     images = side_images(data_yaml, document, side)
     for kind in ("images", "labels"):
         (into / kind / side).mkdir(parents=True)
-    texts = {image: text for image in images if (text := _label_text(image)) is not None}
+    texts = {image: text for image in images if (text := _label_text(data_yaml.parent, image)) is not None}
     shown = _times(images, texts, repetition) if repetition else {}
     links = 0
     for image in images:
@@ -167,8 +127,8 @@ def _stage_side(
     return links, sum(1 for text in texts.values() for line in text.splitlines() if line.strip())
 
 
-def _label_text(image: Path) -> str | None:
-    label = label_of(image)
+def _label_text(folder: Path, image: Path) -> str | None:
+    label = label_of(folder, image)
     return label.read_text(encoding="utf-8-sig") if label.is_file() else None
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from edgeloop.arrival import Arrival, IngestSettings, SourceFormat, recognise
 from edgeloop.config import Config
+from edgeloop.file_systems import said_plainly
 from edgeloop.log_intake import is_log
 from edgeloop.mirror import is_remote, mirror
-from edgeloop.store import said_plainly
 from tasks.stage import stage
 
 

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from edgeloop.artifact import Artifact
 from edgeloop.config import Config
 from edgeloop.errors import BadInput
+from edgeloop.file_systems import said_plainly
 from edgeloop.formats.images import MAXIMUM_BYTES, ImageFacts, inspect_content
 from edgeloop.log_slice import LogSlice, image_place
 from edgeloop.selection import Known, Selection, select
-from edgeloop.store import FrameStore, said_plainly
+from edgeloop.store import FrameStore
 from tasks.stage import stage
 
 IMAGES_READ = 20  # stored images that are looked at, for each frame of the budget: a minute for 200 on a slow store

@@ -32,6 +32,7 @@ from edgeloop.files import write_text
 from edgeloop.formats.findings import printable
 from edgeloop.lock import exclusive
 from edgeloop.output import say
+from edgeloop.places import require_place
 from edgeloop.snapshot import lay_beside, protect
 from edgeloop.versions import find, load, made, pointed, record_of, with_state
 from tasks.stage import stage
@@ -157,9 +158,10 @@ def checkout_version(config: Config, name: str, out: Path) -> DatasetVersion:
     Raises:
         BadInput: there is no such version, `out` holds something, or neither cache nor remote has the version.
     """
-    md5 = find(config.workspace, name)
+    require_place(out if out.is_dir() else out.parent)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{printable(out)} holds something already; expected a folder that is new or empty.")
+    md5 = find(config.workspace, name)
     _lay_out(config.workspace, md5, out.resolve())
     return describe(out.resolve(), md5)
 

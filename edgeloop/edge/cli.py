@@ -27,7 +27,7 @@ def run(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads for the detector.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Frames in a call; the artifact must take it.")] = 1,
     keep: Annotated[list[str] | None, typer.Option(help=KEEP)] = None,
-    budget_gb: Annotated[float, typer.Option(min=0.01, help="How much may wait for the store.")] = 2.0,
+    budget_gb: Annotated[float, typer.Option(min=0.01, max=1e6, help="How much may wait for the store.")] = 2.0,
     camera: Annotated[str | None, typer.Option(help="The camera's name in the log.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Flags and metrics on loopback: 127.0.0.1:8765.")] = None,
     max_p99_ms: Annotated[float | None, typer.Option(min=0.1, help="Image to boxes, of a new artifact.")] = None,

@@ -17,8 +17,9 @@ from pydantic import AwareDatetime, Field
 
 from edgeloop.edge.spool import PROTECTED, SPOOL, Spool, put_by_content
 from edgeloop.errors import BadInput
+from edgeloop.file_systems import open_store
 from edgeloop.record import Record
-from edgeloop.store import FLAGS, open_store
+from edgeloop.store import FLAGS
 
 FlagKind = Literal["false-positive", "missed"]
 FRAME_ID = r"^[0-9a-f]{16}$"

@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from edgeloop.edge.log_schema import LOG_SCHEMA, SCHEMA_VERSION, VERSION_KEY, InferenceRecord, partition, to_table
 from edgeloop.errors import BadInput
+from edgeloop.file_systems import open_store, said_plainly
 from edgeloop.files import write_bytes
 
 IDENTITY = ("time", "camera", "frame_id", "artifact_id")  # two rows that agree in these are one look at one frame
@@ -99,8 +100,9 @@ def run_id(*parts: str) -> str:
 
 def logged_dates(url: str) -> list[str]:
     """The days that a log has rows of, `2026-03-01`, oldest first; none where there is no log."""
-    fs, root = fsspec.core.url_to_fs(url)
-    return sorted({str(path).rsplit("/date=", 1)[1][:10] for path in fs.glob(f"{root}/date=*")})
+    with said_plainly(url):
+        fs, root = open_store(url)
+        return sorted({str(path).rsplit("/date=", 1)[1][:10] for path in fs.glob(f"{root}/date=*")})
 
 
 def read_log(
@@ -122,22 +124,26 @@ def read_log(
         columns: besides those that identify a row and `image`; all when None.
 
     Raises:
-        BadInput: there is no log, a file of it is broken, or a newer edgeloop wrote it.
+        BadInput: no such place, no log in it, a file of it is broken, or a newer edgeloop wrote it.
     """
     import pyarrow.dataset as ds  # it imports pandas where that is installed, which costs a second
 
-    fs, root = fsspec.core.url_to_fs(url)
-    paths = sorted(fs.glob(f"{root}/date=*/camera=*/*.parquet"))
-    if not paths:
-        raise BadInput(f"there is no inference log at {url}; run a stream first, or correct the store in config.yaml.")
-    dataset = ds.dataset([path for path in paths if _may_hold(path, since, until)], LOG_SCHEMA, "parquet", fs)
-    try:
-        for fragment in dataset.get_fragments():
-            _refuse_newer(fragment)
-        named = None if columns is None else list(dict.fromkeys((*IDENTITY, "image", *columns)))
-        table = dataset.to_table(named, filter=_rows(since, until, artifact_id))
-    except pa.ArrowInvalid as error:
-        raise BadInput(f"a file of the inference log at {url} is broken ({error}); move it away.") from error
+    with said_plainly(url):
+        fs, root = open_store(url)
+        paths = sorted(fs.glob(f"{root}/date=*/camera=*/*.parquet"))
+        if not paths:
+            raise BadInput(
+                f"there is no inference log at {url}: expected date=…/camera=…/*.parquet below it. Run a stream first, "
+                f"or name another place."
+            )
+        dataset = ds.dataset([path for path in paths if _may_hold(path, since, until)], LOG_SCHEMA, "parquet", fs)
+        try:
+            for fragment in dataset.get_fragments():
+                _refuse_newer(fragment)
+            named = None if columns is None else list(dict.fromkeys((*IDENTITY, "image", *columns)))
+            table = dataset.to_table(named, filter=_rows(since, until, artifact_id))
+        except pa.ArrowInvalid as error:
+            raise BadInput(f"a file of the inference log at {url} is broken ({error}); move it away.") from error
     return _once(table.sort_by([(name, "ascending") for name in (*IDENTITY, "image")]))  # nulls sort last
 
 

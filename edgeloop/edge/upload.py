@@ -12,8 +12,9 @@ import fsspec
 
 from edgeloop.edge.log import put
 from edgeloop.edge.spool import Entry, Rank, Spool
+from edgeloop.file_systems import open_store
 from edgeloop.record import Record
-from edgeloop.store import FRAMES, open_store
+from edgeloop.store import FRAMES
 
 ORDER = {Rank.FLAG: 0, Rank.LOG: 1, Rank.PROTECTED_IMAGE: 2, Rank.IMAGE: 3}  # what is uploaded first
 ROUND_SECONDS = 5.0  # then the spool is listed again, and new log files overtake old images

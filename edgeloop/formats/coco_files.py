@@ -37,7 +37,7 @@ def find_documents(folder: Path) -> list[Document]:
     Where there are instances_*.json, the others beside them (captions, key points, panoptic) are left alone.
     """
     named = [path for place in _places(folder) for path in _json_in(place)]
-    instances = [path for path in named if path.name.startswith("instances_") or path.name == ROBOFLOW]
+    instances = [path for path in named if _is_called_so(path)]
     return [Document(path, _side(folder, path)) for path in instances or named if is_document(path)]
 
 
@@ -54,9 +54,14 @@ def _json_in(folder: Path) -> list[Path]:
     return [folder / name for name in names if not name.startswith(".")]
 
 
+def _is_called_so(path: Path) -> bool:
+    """Whether a file has the name of a document with boxes."""
+    return path.name == ROBOFLOW or path.name.startswith("instances_")
+
+
 def is_document(path: Path) -> bool:
     """Whether a JSON file is meant as a COCO set, by its name or its two ends; what it holds shows when it is read."""
-    if path.name == ROBOFLOW or (path.name.startswith("instances_") and path.parent.name.lower() == "annotations"):
+    if _is_called_so(path) and (path.name == ROBOFLOW or path.parent.name.lower() == "annotations"):
         return True
     try:
         with path.open("rb") as handle:

@@ -56,7 +56,7 @@ def detect(folder: Path) -> Layout:
         )
     if found:
         return next(iter(found))
-    if yolo.image_folders(folder) or data_yaml.outside(folder):
+    if data_yaml.is_laid_out(folder):
         return "yolo"
     empty = next(folder.iterdir(), None) is None
     raise NoLayout(

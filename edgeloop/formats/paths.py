@@ -74,9 +74,8 @@ def require_image_names(folder: Path) -> list[str]:
     """
     found = list(names_below(folder, SUFFIXES)) if folder.is_dir() else []
     if not found:
-        raise BadInput(
-            f"{printable(folder)} holds no frames: expected a folder with .jpg, .png, .bmp, .webp or .tif files."
-        )
+        came = "holds no frames" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        raise BadInput(f"{printable(folder)} {came}: expected a folder with .jpg, .png, .bmp, .webp or .tif files.")
     return found
 
 

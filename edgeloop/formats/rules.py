@@ -78,7 +78,7 @@ RULES: dict[Kind, Rule] = {
     "duplicate-box": Rule("warning", "repeated box"),
     "duplicate-frame": Rule("warning", "repeated frame"),
     "crowd-box": Rule("warning", "box around a crowd"),
-    "unlisted-images": Rule("warning", "folder of images that no annotation file lists"),
+    "unlisted-images": Rule("warning", "folder of images that nothing lists"),
     "linked-outside": Rule("notice", "link that leads out of the set"),
     "exif-rotation": Rule("notice", "image that is turned by its EXIF orientation"),
     "colour-mode": Rule("notice", "image that is not 8-bit colour"),

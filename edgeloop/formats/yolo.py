@@ -17,12 +17,14 @@ from edgeloop.formats.data_yaml import (
     find_yaml,
     has_names,
     image_folders,
+    labels_place,
     outside,
     set_names,
     yaml_text,
 )
 from edgeloop.formats.export import Copier
 from edgeloop.formats.findings import Finding, error, printable, utf8
+from edgeloop.formats.image_list import first_listed_label, listed_entries
 from edgeloop.formats.images import ImageFacts
 from edgeloop.formats.paths import files_below, images_below
 from edgeloop.frames import SPLITS, Label, LabelledFrame, Split
@@ -65,9 +67,12 @@ def _listing(folder: Path, classes: Classes) -> Listing:
     findings = [*classes.findings, *(_strange_place(folder, place) for place in outside(folder))]
     entries: dict[Path, Entry] = {}
     for images, side in image_folders(folder):
-        paired, found = _pair(images, _labels_folder(folder, images), side)
+        paired, found = _pair(images, labels_place(folder, images), side)
         entries |= {entry.image: entry for entry in paired}
         findings += found
+    listed, found = listed_entries(folder, entries)
+    entries |= {entry.image: entry for entry in listed}
+    findings += found
     source = f"yolo:{utf8(folder.resolve().name)}"
     return Listing(folder, source, classes.names, tuple(entries.values()), tuple(findings))
 
@@ -95,22 +100,12 @@ def _pair(images: Path, labels: Path, side: Split | None) -> tuple[list[Entry], 
 def first_label(folder: Path) -> Path | None:
     """A label file of the set; None when there is none, whatever the folders are called."""
     for images, _ in image_folders(folder):
-        texts = files_below(_labels_folder(folder, images), frozenset({".txt"}))
+        texts = files_below(labels_place(folder, images), frozenset({".txt"}))
         found = next((path for path in texts if path.name not in CLASS_FILES), None)
         if found is not None:
             return found if found.is_relative_to(folder) else folder
-    return None
-
-
-def _labels_folder(folder: Path, images: Path) -> Path:
-    """The last `images` of the path becomes `labels`, as in Ultralytics; without one, labels lie beside the images."""
-    base = folder if images.is_relative_to(folder) else Path(images.anchor)
-    parts = list(images.relative_to(base).parts)
-    if "images" not in parts:
-        return images
-    last = len(parts) - 1 - parts[::-1].index("images")
-    parts[last] = "labels"
-    return base.joinpath(*parts)
+    listed = first_listed_label(folder)
+    return listed if listed is None or listed.is_relative_to(folder) else folder
 
 
 def read_labels(entry: Entry, fact: ImageFacts, names: Sequence[str]) -> tuple[list[Label], list[Finding]]:

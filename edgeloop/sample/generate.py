@@ -17,7 +17,16 @@ from edgeloop.progress import bar
 from edgeloop.sample.camera import CAMERAS
 from edgeloop.sample.defects import NAMES, Defect
 from edgeloop.sample.line import Part, photograph_part
-from edgeloop.sample.scene import SCENE_FILE, SUBSETS, SampleSize, Scene, Subset, SubsetCount, SubsetWriter
+from edgeloop.sample.scene import (
+    SCENE_FILE,
+    SUBSETS,
+    SampleSize,
+    Scene,
+    Subset,
+    SubsetCount,
+    SubsetWriter,
+    require_sample_folder,
+)
 from edgeloop.sample.texture import MATERIALS, Material
 from edgeloop.sample.timetable import severity_at, time_at
 
@@ -50,10 +59,14 @@ def generate(out: Path, size: SampleSize, seed: int) -> Scene:
     its number alone, and no two frames share any of it.
 
     Args:
-        out: folder to write; replaced when it exists.
+        out: folder to write; a sample that is there is replaced.
         size: `DEMO`, `TINY` or your own.
         seed: any whole number from 0 up.
+
+    Raises:
+        BadInput: `out` holds something else, or could not be written.
     """
+    require_sample_folder(out)
     with atomic_directory(out) as folder:
         counts = {subset: _write(folder / subset, subset, size, seed) for subset in SUBSETS}
         scene = Scene(root=out, names=NAMES, source="generated", seed=seed, counts=counts)

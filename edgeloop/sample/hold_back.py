@@ -21,7 +21,7 @@ from edgeloop.files import atomic_directory
 from edgeloop.formats.names import UNKNOWN_CAMERA, stamped_name
 from edgeloop.frames import HELD_OUT, LabelledFrame, Split
 from edgeloop.progress import bar
-from edgeloop.sample.scene import SCENE_FILE, SUBSETS, Scene, Subset, SubsetCount, SubsetWriter
+from edgeloop.sample.scene import SCENE_FILE, SUBSETS, Scene, Subset, SubsetCount, SubsetWriter, require_sample_folder
 from edgeloop.sample.timetable import severity_at, time_at
 from edgeloop.splits import group_of
 
@@ -50,12 +50,13 @@ def hold_back(labelled: Sequence[LabelledFrame], names: Sequence[str], out: Path
     Args:
         labelled: at least 60 frames in at least 15 groups, with at least 30 boxes.
         names: class names, index is the class id.
-        out: folder to write, whole or not at all; replaced when it exists.
+        out: folder to write, whole or not at all; a sample that is there is replaced.
         seed: decides who goes where.
 
     Raises:
-        BadInput: too few frames, groups or boxes, or an image that can no longer be read.
+        BadInput: too few frames, groups or boxes, an image that can no longer be read, or `out` holds something else.
     """
+    require_sample_folder(out)
     _require_enough(labelled)
     dealt = divide(labelled, len(names), seed)
     with atomic_directory(out) as folder:

@@ -9,8 +9,11 @@ import cv2
 from pydantic import Field
 
 from edgeloop.edge.frame import Image
+from edgeloop.errors import BadInput
 from edgeloop.formats import yolo
+from edgeloop.formats.findings import printable
 from edgeloop.frames import SPLITS, Label, LabelledFrame, Split
+from edgeloop.places import require_place
 from edgeloop.record import Record
 
 Subset = Literal["labelled", "stream-clean", "stream-drifted", "audit-clean", "audit-drifted"]
@@ -104,6 +107,17 @@ def load_scene(root: Path) -> Scene:
         BadInput: there is none.
     """
     return Scene.load(root / SCENE_FILE).model_copy(update={"root": root})
+
+
+def require_sample_folder(out: Path) -> None:
+    """Refuse to replace what is no sample.
+
+    Raises:
+        BadInput: the folder holds something else, or could not be written.
+    """
+    require_place(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / SCENE_FILE).is_file():
+        raise BadInput(f"{printable(out)} is not empty and holds no sample, so it is left alone; name a new folder.")
 
 
 class SubsetWriter:

@@ -183,12 +183,14 @@ def test_batches_come_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(list((tmp_path / "many/catalogue").rglob("*.parquet"))) > 1
 
 
-@pytest.mark.parametrize("url", ["gopher://store", "a file"])
-def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "reason"), [("gopher://store", "gopher://store cannot be opened"), ("a file", "file refused")]
+)
+def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path: Path, url: str, reason: str) -> None:
     """An unknown kind of address, or a file where the folder should be."""
     photos(tmp_path / "in", 1)
     if url == "a file":
         (tmp_path / "file").touch()
         url = str(tmp_path / "file")
-    with pytest.raises(BadInput, match="the store"):
+    with pytest.raises(BadInput, match=reason):
         register(tmp_path / "in", url)

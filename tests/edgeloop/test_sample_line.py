@@ -206,11 +206,11 @@ def test_generate_replaces_whole_or_leaves_alone(scene: Scene, tmp_path: Path, m
     """A failure half-way leaves the old scene as it was and nothing half-written beside it."""
     out = tmp_path / "scene"
     out.mkdir()
-    (out / "old").touch()
+    (out / "scene.json").touch()
     size = SMALL.model_copy(update={"side": 0})  # no picture has this size: drawing the first frame fails
     with pytest.raises((ValueError, ZeroDivisionError, cv2.error)):
         generate(out, size, seed=0)
-    assert [path.name for path in tmp_path.rglob("*")] == ["scene", "old"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["scene", "scene.json"]
 
 
 def test_sizes() -> None:

@@ -135,15 +135,29 @@ def test_the_validation_side_is_taken(artifact: Artifact, data: Path, capsys: py
         (("--corruption", "rain"), "expected corruptions out of darker"),
         (("--critical", "violet"), "expected critical classes out of red, green, blue"),
         (("--runtime", "abacus"), "expected a runtime of auto"),
-        (("--weights", "nothing.csv"), "cannot be read as a table of weights"),
+        (("--weights", "nothing.csv"), "nothing.csv cannot be read as a table of weights (No such file or directory)."),
     ],
 )
 def test_options_that_do_not_fit(
     words: tuple[str, ...], reason: str, artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit 2, nothing on stdout, one sentence."""
+    """Exit 2, nothing on stdout, one sentence, and nothing written."""
     assert evaluate(artifact.path, data, *words) == 2
     assert reason in refusal(capsys)
+    assert not (data.parent / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["--out {file}", "--out {file}/x", "--report {file}/x.html"])
+def test_a_place_that_cannot_be_written_is_said_first(
+    place: str, artifact: Artifact, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after minutes of inference, whose result would be lost."""
+    (tmp_path / "file").write_text("mine")
+    option, where = place.split()
+    assert evaluate(artifact.path, data, option, where.format(file=tmp_path / "file")) == 2
+    assert "expected a folder to write into" in refusal(capsys)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (data.parent / "out").exists()
 
 
 def test_files_that_do_not_fit(
@@ -160,7 +174,7 @@ def test_files_that_do_not_fit(
     for path in (bare / "labels").iterdir():
         path.write_text("")
     assert evaluate(artifact.path, bare) == 2
-    assert "16 frames and no labelled box" in refusal(capsys)
+    assert "bare: 16 frames and no labelled box to judge by" in refusal(capsys)
     pickle = tmp_path / "model.pt"
     pickle.write_bytes(b"PK\x03\x04")
     assert evaluate(pickle, data) == 2

@@ -74,6 +74,8 @@ def test_bad_input_exits_2_in_one_sentence(place: Path, tmp_path: Path, capsys: 
         "calibration: input should be": quantize(place, out, "--method", "magic"),
         "is the model itself": quantize(place, place / "own.onnx"),
         "expected a file to write that ends in .onnx, came a folder": quantize(place, few),
+        "is none. Name another.": quantize(place, checkpoint / "int8.onnx"),
+        "nowhere does not exist: expected a folder with .jpg": quantize(place, out, calibrate=tmp_path / "nowhere"),
     }
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("edgeloop: ")]
     assert set(tries.values()) == {2}

@@ -141,18 +141,37 @@ def test_a_card_says_what_for(artifact: Artifact, data: Path, capsys: pytest.Cap
 
 
 def test_no_label_falls_back_loudly(artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty audit set: exit 3, the default for every class, a warning, and the record is not touched."""
+    """An empty audit set: exit 3, the default for every class, a warning on stderr too, and nothing is written."""
     unlabel(data)
+    page, beside = data.parent / "page.html", sorted(artifact.path.parent.iterdir())
     before = artifact.sidecar.read_bytes()
+    warning = "warning: Thresholds were not tuned: 40 tuning frames with 0 labelled boxes"
     assert thresholds(artifact.path, data, "--json") == 3
-    found = document(capsys)
+    said = capsys.readouterr()
+    found = json.loads(said.out)
     assert found["tuned"]["thresholds"] == [0.25] * 3
     assert "Thresholds were not tuned" in found["warning"]
+    assert warning in said.err
+    assert "Tuned on" not in said.err
+    assert thresholds(artifact.path, data, "--report", str(page)) == 3
+    said = capsys.readouterr()
+    assert warning in " ".join(said.out.split())
+    for text in (said.out, said.err, page.read_text()):
+        assert "Thresholds were not tuned" in " ".join(text.split())
+        assert "tuned on" not in text.lower()
+    assert sorted(artifact.path.parent.iterdir()) == beside
     assert artifact.sidecar.read_bytes() == before
-    assert thresholds(artifact.path, data) == 3
-    assert "warning: Thresholds were not tuned: 40 tuning frames with 0 labelled boxes" in " ".join(
-        capsys.readouterr().out.split()
-    )
+
+
+def test_costs_that_choose_nothing_are_told(artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With another objective they change the comparison alone, for all classes or for one."""
+    words = ("--objective", "green=cost", "--cost-false", "2", "--cost-miss", "blue=9", "--json")
+    assert thresholds(artifact.path, data, *words) == 0
+    told = capsys.readouterr().err
+    assert "warning: --cost-miss chooses no threshold: it belongs to the objective cost, which blue has not" in told
+    assert "--cost-false" not in told
+    assert thresholds(artifact.path, data, "--cost-false", "2", "--json") == 0
+    assert "warning: --cost-false chooses no threshold" in capsys.readouterr().err
 
 
 def test_a_class_without_labels_is_said(artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,8 +248,38 @@ def test_production_that_does_not_fit(
     other.write_bytes(b"PAR1")
     assert thresholds(artifact.path, data, "--production", str(other)) == 2
     assert "cannot be read as production detections" in refusal(capsys)
-    assert thresholds(artifact.path, data, "--production", str(tmp_path / "nowhere")) == 2
-    assert "there is no inference log at" in refusal(capsys)
+    for nowhere in ("nowhere", "nowhere.parquet"):
+        assert thresholds(artifact.path, data, "--production", str(tmp_path / nowhere)) == 2
+        assert f"{nowhere}: expected a folder of frames, the folder or URL of an inference log" in refusal(capsys)
+    (tmp_path / "date=2026-03-01").mkdir()
+    assert thresholds(artifact.path, data, "--production", str(tmp_path)) == 2
+    said = refusal(capsys)
+    assert "there is no inference log at" in said
+    assert "config.yaml" not in said
+    for url, reason in (("s3x://foo", "Protocol not known: s3x"), ("http://127.0.0.1:9/log", "refused")):
+        assert thresholds(artifact.path, data, "--production", url) == 2
+        assert reason in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"class_id": ["x"]}, "expected class ids from 0 to 2 and scores from 0 to 1"),
+        ({"class_id": [3]}, "expected class ids from 0 to 2"),
+        ({"class_id": [None]}, "expected class ids from 0 to 2"),
+        ({"score": ["high"]}, "scores from 0 to 1 in every row; came others"),
+        ({"score": [float("nan")]}, "scores from 0 to 1 in every row; came others"),
+        ({"boxes": [1]}, "expected the boxes of an inference log"),
+    ],
+)
+def test_production_detections_are_looked_at(
+    changed: dict[str, list[object]], reason: str, artifact: Artifact, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns of another type and values that no detector gives are refused, not counted."""
+    table = data.parent / "seen.parquet"
+    pq.write_table(pa.table({"frame_id": ["a"], "class_id": [0], "score": [0.5], **changed}), table)
+    assert thresholds(artifact.path, data, "--production", str(table)) == 2
+    assert reason in refusal(capsys)
 
 
 @pytest.mark.parametrize(
@@ -242,10 +291,15 @@ def test_production_that_does_not_fit(
         (("--cost-miss", "violet=2"), "name the class 'violet'"),
         (("--maximum-risk", "1"), "maximum_risk: input should be less than 1"),
         (("--minimum-recall", "nan"), "minimum_recall: input should be"),
+        (("--minimum-recall", "0.9"), "which no class has. Add --objective recall, or leave it out"),
+        (("--maximum-risk", "red=0.2"), "which red has not. Add --objective red=risk, or leave it out"),
+        (("--beta", "2", "--objective", "cost"), "--beta has no effect"),
         (("--side", "left"), "expected a side of auto"),
         (("--held-out", "left"), "expected a side of auto"),
         (("--runtime", "abacus"), "expected a runtime of auto"),
         (("--card", "nothing.yaml"), "nothing.yaml does not exist"),
+        (("--out", __file__), "is none. Name another."),
+        (("--report", f"{__file__}/x.html"), "is none. Name another."),
     ],
 )
 def test_options_that_do_not_fit(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgeloop.errors import BadInput
+from edgeloop.formats.data_yaml import label_of
 from edgeloop.held_out import HeldOut
-from models.staging import Repetition, label_of, stage_set
+from models.staging import Repetition, stage_set
 from tests.training_sets import write_set
 
 
@@ -108,7 +109,7 @@ def test_audit_frames_are_not_staged(tmp_path: Path) -> None:
         ("train: images/train\nnames: [a]\n", "not a folder"),
         ("train: images/train\nval: images/val\nnames: {1: a}\n", "names"),
         ("train: images/train\nval: images/val\n", "names"),
-        ("- a\n", "expected the keys"),
+        ("- a\n", "holds list; expected"),
         ("a: [\n", "not YAML"),
     ],
 )
@@ -128,5 +129,6 @@ def test_missing_data_yaml_is_bad_input(tmp_path: Path) -> None:
 
 def test_only_the_last_images_folder_counts() -> None:
     """A data set below a folder that happens to be called images keeps its place."""
-    assert label_of(Path("/images/set/images/train/a.b.jpg")) == Path("/images/set/labels/train/a.b.txt")
-    assert label_of(Path("/set/train/a.jpg")) == Path("/set/train/a.txt")
+    folder = Path("/images/set")
+    assert label_of(folder, folder / "images/train/a.b.jpg") == folder / "labels/train/a.b.txt"
+    assert label_of(folder, folder / "train/a.jpg") == folder / "train/a.txt"

@@ -286,3 +286,12 @@ def test_the_precision_is_chosen_by_measurement(
     assert choose.fn(measured, terms).fits
     unmeasured = measured.model_copy(update={"benchmarks": ()})
     assert not choose.fn(unmeasured, terms).fits
+
+
+def test_an_unknown_critical_class_is_said_before_anything_is_detected(
+    artifact: Artifact, audits: tuple[AuditSet, ...], tmp_path: Path
+) -> None:
+    """A typo in the card costs no pass over the frames, and leaves no detections behind."""
+    with pytest.raises(BadInput, match="came violet, which neither the artifact nor clean knows"):
+        evaluate.fn(artifact, audits, PROFILE, tmp_path / "out", EvaluationCard(critical=("violet",)))
+    assert not (tmp_path / "out").exists()

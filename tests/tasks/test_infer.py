@@ -100,8 +100,8 @@ def test_unusable_file_is_skipped_and_named(artifact: Artifact, config: Config, 
 def test_stream_without_a_usable_frame_is_refused(artifact: Artifact, config: Config, tmp_path: Path) -> None:
     """A missing folder, an empty one, and one where nothing decodes are bad input."""
     (tmp_path / "empty").mkdir()
-    for folder in ("missing", "empty"):
-        with pytest.raises(BadInput, match="holds no frames"):
+    for folder, reason in {"missing": "does not exist", "empty": "holds no frames"}.items():
+        with pytest.raises(BadInput, match=f"{folder} {reason}: expected a folder with"):
             run(artifact, tmp_path / folder, config, PROFILE)
     for path in write_stream(tmp_path / "broken", 2):
         path.write_bytes(b"\xff\xd8\xff")

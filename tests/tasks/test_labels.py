@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+import flows.label_sync as label_sync_module
 from edgeloop.artifact import Artifact
 from edgeloop.config import Config
-from edgeloop.dataset import load_labels
+from edgeloop.dataset import load_labels, state_of
 from edgeloop.errors import BadInput
 from edgeloop.file_queue import SIMULATED, FileQueue
 from edgeloop.formats.yolo import label_text, yaml_text
@@ -205,3 +206,20 @@ def test_box_outside_is_refused_when_it_is_answered(bench: Bench) -> None:
         bench.queue.answer(
             Answer(frame_id=bench.ids[0], labels=(replace(TRUE, box=(400, 1, 500, 9)),), labeler="maria")
         )
+
+
+def test_the_remote_is_asked_before_labels_are_merged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it takes no version, the data set stays as it was and the same labels come with the next pull."""
+    data = bench.config.workspace.data
+    merge(data, [], NAMES)
+    before = state_of(data)
+    bench.push()
+    simulate_labels.fn(bench.truth, bench.config)
+    (bench.config.root / "file").write_text("")
+    (bench.config.root / "config.yaml").write_text("dvc_remote: file/remote\n")
+    for name in ("pull_labels", "require_remote", "ingest_labels", "commit_version", "acknowledge_labels"):
+        monkeypatch.setattr(label_sync_module, name, getattr(label_sync_module, name).fn)  # without a Prefect server
+    with pytest.raises(BadInput, match="file/remote"):
+        label_sync_module.label_sync.fn(emit=False, config_path=bench.config.root / "config.yaml")
+    assert state_of(data) == before
+    assert len(pull_labels.fn(bench.config).frames) == 3
