@@ -54,11 +54,11 @@ class ProductionFrames(Record):
     @property
     def told(self) -> str:
         """What a reader of the thresholds must know of them, one sentence."""
-        days = f"{self.card.days:g} days before {self.until:%Y-%m-%d %H:%M} UTC" if self.until else "no day"
+        since = f" of the {self.card.days:g} days before {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
         if self.enough:
-            return f"Prevalence of production: from {len(self.frames)} frames drawn at random from the {days}."
+            return f"Prevalence of production: from {len(self.frames)} frames drawn at random{since}."
         return (
-            f"warning: no prevalence of production: {len(self.frames)} frames in the store from the {days}, at least "
+            f"warning: no prevalence of production: the store has {len(self.frames)} frames{since}, at least "
             f"{LEAST_PRODUCTION} are needed. Tuned at the prevalence of the audit frames."
         )
 

@@ -47,7 +47,7 @@ def test_a_draw_is_random_and_repeats(tmp_path: Path) -> None:
     assert 25 < sum(one in ids[:120] for one in drawn.frames) < 75
     other = set(draw_production(str(tmp_path), CARD, 1).frames)
     assert 20 < len(other & set(drawn.frames)) < 70
-    assert "100 frames drawn at random from the 2 days before 2026-03-01 08:03 UTC" in drawn.told
+    assert "100 frames drawn at random of the 2 days before 2026-03-01 08:03 UTC" in drawn.told
 
 
 def test_only_the_newest_days_count(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_too_few_are_told_and_not_kept(tmp_path: Path, frames: int) -> None:
         logged(tmp_path, numbered(frames))
     drawn = freeze_production(tmp_path / "drawn.json", str(tmp_path), CARD, 0)
     assert not drawn.enough
-    assert f"warning: no prevalence of production: {frames} frames" in drawn.told
+    assert f"warning: no prevalence of production: the store has {frames} frames" in drawn.told
     assert not (tmp_path / "drawn.json").exists()
 
 

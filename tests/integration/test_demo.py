@@ -70,7 +70,7 @@ def test_a_card_s_options_reach_the_end_of_the_loop(undisturbed: Path) -> None:
     """No frame of production before the first round, which is said; the newest in the second; mPC stands in MLflow."""
     result = json.loads((undisturbed / "result.json").read_text(encoding="utf-8"))
     first, second = (result[one]["challenger"] for one in ("first", "second"))
-    assert first["thresholds"]["remarks"][0].startswith("warning: no prevalence of production: 0 frames")
+    assert first["thresholds"]["remarks"][0].startswith("warning: no prevalence of production: the store has 0 frames")
     assert second["thresholds"]["remarks"][0].startswith("Prevalence of production: from 100 frames")
     assert "2 days before 2026-03-16" in second["thresholds"]["remarks"][0]
     assert len(second["thresholds"]["priors"]) == len(second["shipped"]["names"])
