@@ -155,7 +155,9 @@ def side_of_set(frames: Iterable[LabelledFrame], side: str) -> tuple[LabelledFra
 def _digest(card: Card, frames: Iterable[LabelledFrame]) -> str:
     """What a trained detector follows from: the card, the start's bytes, the frames and their sides."""
     start = sha256(card.start) if card.start else ""
-    made = card.model_dump_json(exclude={"start", "architecture", "quantize", "thresholds", "gate", "precisions"})
+    made = card.model_dump_json(
+        exclude={"start", "architecture", "quantize", "thresholds", "gate", "precisions", "evaluation"}
+    )
     held = sorted(f"{frame.frame.frame_id} {frame.split} {len(frame.labels)}" for frame in frames)
     parts = [made, Path(card.architecture).name, start, *held]
     return f"{card.name}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
