@@ -35,10 +35,12 @@ def freeze_terms(
         audits: labelled sets to judge by instead.
 
     Raises:
-        BadInput: there is no audit set, one is no clean labelled set, or a table of weights does not fit.
+        BadInput: there is no audit set, one is no clean labelled set, a table of weights does not fit, or the card
+            names a class that the data set does not have.
     """
     folders = config.audits if audits is None else audits
     _refuse_unknown(config, folders)
+    _refuse_classes(version, card, critical=not folders)
     sets = [_freeze(Path(folder).name, config.path(folder), None, config) for folder in folders]
     if audits is None and version.frames["audit"]:
         sets.append(_freeze("audit", version.root, "audit", config))
@@ -70,15 +72,28 @@ def _refuse_unknown(config: Config, folders: Sequence[Path]) -> None:
         )
 
 
+def _refuse_classes(version: DatasetVersion, card: Card, *, critical: bool) -> None:
+    """Before a training is spent on a typo; an audit set of the user's own may know more critical classes."""
+    named = dict.fromkeys(card.thresholds.classes, "thresholds: classes:")
+    named |= dict.fromkeys(card.evaluation.critical if critical else (), "evaluation: critical:")
+    for name in named.keys() - set(version.names):
+        raise BadInput(
+            f"the card {card.name} names the class {name!r} (`{named[name]}`); expected classes of the data set: "
+            f"{', '.join(version.names)}."
+        )
+
+
 @stage(cache=False)
 def freeze_validation(version: DatasetVersion, card: Card, profile: DeviceProfile, config: Config) -> Terms:
     """Freeze the validation side to choose between candidates by: the audit sets stay unseen until one is chosen.
 
     Raises:
-        BadInput: there is no frame on that side, or it is no clean labelled set.
+        BadInput: there is no frame on that side, it is no clean labelled set, or the card names a class that the data
+            set does not have.
     """
     if not version.frames["val"]:
         raise BadInput("There is nothing to compare by: the data set has no frame on its validation side.")
+    _refuse_classes(version, card, critical=True)
     audits = (freeze("val", version.root, "val"),)
     return Terms(audits=audits, profile=profile, card=card.gate, production=_production(version, card, config))
 

@@ -18,7 +18,7 @@ from edgeloop.errors import BadInput
 from edgeloop.formats import read
 from edgeloop.frames import Split
 from edgeloop.store import FrameStore, frame_key
-from tasks.freeze import freeze_terms
+from tasks.freeze import freeze_terms, freeze_validation
 from tests.audits import write_audit, write_weights
 from tests.logs import START, logged_frame, table_of, write_log
 from tests.training_sets import write_set
@@ -42,6 +42,16 @@ def test_the_audit_side_judges(tmp_path: Path, capsys: pytest.CaptureFixture[str
     version = version_of(tmp_path, "audit", "audit", "test", "train")
     assert judged_by(version, tmp_path) == [("audit", 2)]
     assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", [{"thresholds": {"classes": {"dnet": {}}}}, {"evaluation": {"critical": ["dnet"]}}])
+def test_a_class_that_nobody_knows_is_refused_before_the_training(tmp_path: Path, part: dict[str, object]) -> None:
+    version = version_of(tmp_path, "audit", "val", "train")
+    card = Card.from_document({"name": "toy", "architecture": "yolov8n.yaml", **part}, "the card")
+    with pytest.raises(BadInput, match="names the class 'dnet'"):
+        freeze_terms.fn(version, card, PROFILE, Config(root=tmp_path))
+    with pytest.raises(BadInput, match="names the class 'dnet'"):
+        freeze_validation.fn(version, card, PROFILE, Config(root=tmp_path))
 
 
 def test_a_test_side_judges_where_there_is_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
