@@ -17,13 +17,13 @@ from typing import Any
 
 from benchmarks.int8_sets import MeasuredSet, ask_for_sets, command, sets_of
 from benchmarks.writing import RESULTS, keep, markdown
-from edgeloop.card import EvaluationCard, RobustnessSettings
+from edgeloop.card import DeviceProfile, EvaluationCard, RobustnessSettings
 from edgeloop.edge.machine import machine
-from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName, open_runtime
+from edgeloop.edge.runtime import CPU_RUNTIMES, RuntimeName
 from edgeloop.evaluation_tables import stated
 from edgeloop.measures import Interval, RobustnessReport
 from edgeloop.own_evaluation import suite_settings
-from edgeloop.robustness import Trial, robustness
+from edgeloop.robustness import run_suite
 
 RESAMPLES = 500
 Row = dict[str, Any]
@@ -45,12 +45,8 @@ def main() -> None:
 
 def measure(of: MeasuredSet, name: RuntimeName, kept: Path, settings: RobustnessSettings) -> Row:
     """One set: what was trained, and the report."""
-    runtime = open_runtime(of.fp32.path, name)
-    try:
-        trial = Trial(of.fp32, runtime, of.scoring, kept)
-        report = robustness(trial, settings, EvaluationCard(resamples=RESAMPLES))
-    finally:
-        runtime.close()
+    profile = DeviceProfile(name="here", runtimes=(name,), threads=1)
+    report = run_suite(of.fp32, of.scoring, profile, kept, EvaluationCard(resamples=RESAMPLES, robustness=settings))
     about = {"set": of.name, "card": of.card.name, "imgsz": of.card.imgsz, "epochs": of.checkpoint.epochs}
     return {**about, "report": json.loads(report.to_json())}
 

@@ -13,7 +13,7 @@ from edgeloop.card import DeviceProfile, EvaluationCard, RobustnessSettings
 from edgeloop.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from edgeloop.edge.runtime import installed
 from edgeloop.errors import BadInput
-from edgeloop.evaluation import evaluate, open_for
+from edgeloop.evaluation import evaluate
 from edgeloop.foreign import open_detector
 from edgeloop.formats import read
 from edgeloop.formats.findings import printable
@@ -22,7 +22,7 @@ from edgeloop.measures import EvaluationReport, RobustnessReport
 from edgeloop.output import say
 from edgeloop.prevalence import weighted
 from edgeloop.record import Record
-from edgeloop.robustness import Trial, robustness
+from edgeloop.robustness import run_suite
 
 Side = Literal["auto", "train", "val", "test", "audit", "all"]
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -122,13 +122,7 @@ def robustness_of(
     """
     name, card = of
     profile = DeviceProfile.from_document({"name": "here", "runtimes": (name,)}, "the evaluation")
-    runtime = open_for(artifact, profile)
-    try:
-        report = robustness(Trial(artifact, runtime, audit, out), settings, card)
-    finally:
-        runtime.close()
-    report.save(out / f"{artifact.id}-{audit.name}-{audit.digest[:8]}-robustness.json")
-    return report
+    return run_suite(artifact, audit, profile, out, card.model_copy(update={"robustness": settings}))
 
 
 def suite_settings(corruptions: Sequence[str], severities: str | None, frames: int | None) -> RobustnessSettings:

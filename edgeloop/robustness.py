@@ -22,11 +22,11 @@ from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditFrames
 from edgeloop.bootstrap import Doubles, Weights, known_interval
 from edgeloop.boxes import Detections
-from edgeloop.card import EvaluationCard, RobustnessSettings
+from edgeloop.card import DeviceProfile, EvaluationCard, RobustnessSettings
 from edgeloop.corruptions import SUITE, Corruption, Source, corrupt, move_labels
 from edgeloop.edge.detector import Detector
 from edgeloop.edge.runtime import Runtime
-from edgeloop.evaluation import FLOOR, match_audit, read_image, require_truths
+from edgeloop.evaluation import FLOOR, match_audit, open_for, read_image, require_truths
 from edgeloop.measures import Condition, CorruptionScore, RobustnessReport
 from edgeloop.predictions import load_predictions, save_predictions
 from edgeloop.progress import bar
@@ -59,6 +59,23 @@ def robustness(trial: Trial, settings: RobustnessSettings, card: EvaluationCard)
         for severity in settings.severities
     }
     return _report(trial, settings, clean["map50_95"], measured, card.confidence)
+
+
+def run_suite(
+    artifact: Artifact, audit: AuditFrames, profile: DeviceProfile, out: Path, card: EvaluationCard
+) -> RobustnessReport:
+    """Run the card's part of the suite, all of it where it says nothing, and save the report below `out`.
+
+    Raises:
+        BadInput: see `robustness`.
+    """
+    runtime = open_for(artifact, profile)
+    try:
+        report = robustness(Trial(artifact, runtime, audit, out), card.robustness or RobustnessSettings(), card)
+    finally:
+        runtime.close()
+    report.save(out / f"{artifact.id}-{audit.name}-{audit.digest[:8]}-robustness.json")
+    return report
 
 
 def subset(audit: AuditFrames, count: int | None) -> AuditFrames:

@@ -6,12 +6,10 @@ from pathlib import Path
 
 from edgeloop.artifact import Artifact
 from edgeloop.audit import AuditSet, load
-from edgeloop.card import DeviceProfile, EvaluationCard, RobustnessSettings
-from edgeloop.evaluation import open_for
+from edgeloop.card import DeviceProfile, EvaluationCard
 from edgeloop.measures import RobustnessReport
 from edgeloop.output import say
-from edgeloop.robustness import Trial, subset
-from edgeloop.robustness import robustness as run_suite
+from edgeloop.robustness import run_suite, subset
 from tasks.stage import stage
 
 
@@ -28,15 +26,8 @@ def robustness(
         BadInput: the set has changed since it was frozen, shares no class with the artifact, or holds a broken image.
     """
     artifact.verify()
-    settings = card.robustness or RobustnessSettings()
-    frames = subset(load(audit).half("score"), settings.frames)
+    frames = subset(load(audit).half("score"), card.robustness.frames if card.robustness else None)
     if not frames.boxes:
         say(f"warning: no robustness: {len(frames.frames)} frames of {audit.name} without a labelled box to judge by.")
         return None
-    runtime = open_for(artifact, profile)
-    try:
-        report = run_suite(Trial(artifact, runtime, frames, out), settings, card)
-    finally:
-        runtime.close()
-    report.save(out / f"{artifact.id}-{frames.name}-{frames.digest[:8]}-robustness.json")
-    return report
+    return run_suite(artifact, frames, profile, out, card)
