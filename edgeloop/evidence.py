@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeloop.artifact import Artifact
-from edgeloop.audit import AuditFrames, Scored
-from edgeloop.bootstrap import frame_weights
+from edgeloop.audit import AuditFrames, Scored, pooled_weights
+from edgeloop.bootstrap import Doubles, Statistic, difference, frame_weights, paired_interval
 from edgeloop.boxes import Ints
 from edgeloop.evaluation import match_audit
 from edgeloop.matching import Matches, join
-from edgeloop.measures import Candidate
+from edgeloop.measures import Candidate, Interval
 from edgeloop.predictions import load_predictions
 
 RESAMPLES = 1000
@@ -67,6 +67,19 @@ def pool(matches: Mapping[str, Matches], scored: Sequence[Scored]) -> Matches | 
     if not scored or any(one.name not in matches for one in scored):
         return None
     return join([matches[one.name] for one in scored])
+
+
+def paired(
+    ours: Matches,
+    theirs: Matches,
+    statistic: Statistic,
+    scored: Sequence[Scored],
+    compare: Callable[[Doubles, Doubles], Doubles] = difference,
+    confidence: float = 0.95,
+) -> Interval:
+    """Compare two detectors on all of these sets together, on the resamples and with the weights of everybody."""
+    drawn, weights = draws_of(scored), pooled_weights(scored)
+    return paired_interval(ours, theirs, statistic, compare, drawn, confidence, weights)
 
 
 def draws_of(scored: Sequence[Scored]) -> Ints:

@@ -10,14 +10,12 @@ from edgeloop.bootstrap import (
     average_precision,
     effective_counts,
     interval,
-    paired_interval,
     percentile_interval,
     relative_loss,
     with_plain,
 )
 from edgeloop.card import GateCard
-from edgeloop.evidence import Evidence, class_names, draws_of, pool
-from edgeloop.matching import Matches
+from edgeloop.evidence import Evidence, class_names, draws_of, paired, pool
 from edgeloop.measures import GateRow, Interval
 
 UNMEASURED = "not measured"
@@ -100,8 +98,7 @@ def quantization_loss(challenger: Evidence, scored: Sequence[Scored], card: Gate
     ours, theirs = pool(challenger.shipped, scored), pool(challenger.reference, scored)
     if ours is None or theirs is None:
         return _unmeasured(check, limit)
-    drawn, weights = draws_of(scored), pooled_weights(scored)
-    loss = paired_interval(ours, theirs, "map50_95", relative_loss, drawn, card.confidence, weights)
+    loss = paired(ours, theirs, "map50_95", scored, relative_loss, card.confidence)
     judged = loss.high if card.judge_loss_by == "bound" else loss.value
     passed = judged <= card.maximum_int8_loss
     value = f"{loss.value:+.1%} [{loss.low:+.1%}, {loss.high:+.1%}]"
@@ -118,7 +115,7 @@ def set_drop(challenger: Evidence, champion: Evidence, scored: Scored, card: Gat
     ours, theirs = challenger.shipped.get(scored.name), champion.shipped.get(scored.name)
     if ours is None or theirs is None:
         return _unmeasured(check, limit)
-    gain = _gained(ours, theirs, [scored], card)
+    gain = paired(ours, theirs, "map50", [scored], confidence=card.confidence)
     judged = gain.low if card.judge_loss_by == "bound" else gain.value
     passed = judged >= -card.maximum_drop
     resolution = (gain.high - gain.low) / 2
@@ -134,7 +131,7 @@ def pooled_gain(challenger: Evidence, champion: Evidence, scored: Sequence[Score
     ours, theirs = pool(challenger.shipped, scored), pool(champion.shipped, scored)
     if ours is None or theirs is None:
         return _unmeasured(check, limit)
-    gain = _gained(ours, theirs, scored, card)
+    gain = paired(ours, theirs, "map50", scored, confidence=card.confidence)
     passed = gain.low > 0
     if challenger.candidate.shipped.id == champion.candidate.shipped.id:
         reason = "it is the champion's own file"
@@ -177,12 +174,6 @@ def class_gains(
         for index, name in enumerate(class_names(scored))
         if counts[index] >= card.minimum_class_truths
     }
-
-
-def _gained(ours: Matches, theirs: Matches, scored: Sequence[Scored], card: GateCard) -> Interval:
-    """mAP50 that the first gains over the second."""
-    drawn, weights = draws_of(scored), pooled_weights(scored)
-    return paired_interval(ours, theirs, "map50", draws=drawn, confidence=card.confidence, weights=weights)
 
 
 def _unmeasured(check: str, limit: str) -> GateRow:

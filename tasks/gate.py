@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeloop.artifact import Artifact
-from edgeloop.audit import AuditFrames, load, pooled_weights
-from edgeloop.bootstrap import paired_interval, relative_loss
+from edgeloop.audit import AuditFrames, load
+from edgeloop.bootstrap import relative_loss
 from edgeloop.card import DeviceProfile
-from edgeloop.evidence import collect, draws_of, pool
+from edgeloop.evidence import collect, paired, pool
 from edgeloop.gate import Option, PrecisionChoice, choose_precision, decide
 from edgeloop.measures import Candidate, GateDecision
 from edgeloop.terms import Terms
@@ -65,6 +65,5 @@ def _option(candidate: Candidate, audits: Sequence[AuditFrames], profile: Device
     ours, theirs = pool(evidence.shipped, scored), pool(evidence.reference, scored)
     if ours is None or theirs is None:
         return Option(artifact, benchmark, float("inf"))
-    drawn, weights = draws_of(scored), pooled_weights(scored)
-    loss = paired_interval(ours, theirs, "map50_95", relative_loss, drawn, weights=weights)
+    loss = paired(ours, theirs, "map50_95", scored, relative_loss)
     return Option(artifact, benchmark, loss.value)
