@@ -25,8 +25,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.writing import RESULTS
+
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).parent / "results"
 SETS = {"neu_det": "--neu-det DIR", "bccd": "--bccd DIR", "start": "--start CHECKPOINT.pt"}
 BOTH = ("neu_det", "bccd", "start")
 

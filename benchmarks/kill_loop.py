@@ -5,8 +5,7 @@
 Each life takes up what the one before left, appends rows, keeps images, uploads, and says how many rows it flushed,
 until it is killed; every other one not before its first flush, however slow the machine. The last life only takes up.
 Then every row that was said to be flushed must be in the store, none of them twice, every image whole and nothing left
-on the device. Exit code 1 when not. Writes kill_loop.json and a
-table.
+on the device. Exit code 1 when not. Writes kill_loop.json and a table.
 """
 
 from __future__ import annotations

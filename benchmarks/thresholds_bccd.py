@@ -80,8 +80,9 @@ def main() -> None:
     rows = [row for of in detectors for file in files_of(of) for row in measure(of, file)]
     costs = [row for of in detectors for row in by_cost(of)]
     shift = shifted(detectors[-1])
-    again = prepare("bccd", asked.bccd, asked.start, asked.work, {"epochs": asked.epochs[0], "seed": SEED})
-    plain = [row for of in (*detectors[1:], again) for row in by_default(of)]
+    seeded = [{"epochs": count, "seed": SEED} for count in asked.epochs[:1]]
+    again = [prepare("bccd", asked.bccd, asked.start, asked.work, changes) for changes in seeded]
+    plain = [row for of in (*detectors[1:], *again) for row in by_default(of)]
     document = {
         "machine": machine(),
         "card": detectors[-1].card.thresholds.model_dump(mode="json", exclude_none=True),

@@ -76,7 +76,7 @@ def _refuse_classes(version: DatasetVersion, card: Card, *, critical: bool) -> N
     """Before a training is spent on a typo; an audit set of the user's own may know more critical classes."""
     named = dict.fromkeys(card.thresholds.classes, "thresholds: classes:")
     named |= dict.fromkeys(card.evaluation.critical if critical else (), "evaluation: critical:")
-    for name in named.keys() - set(version.names):
+    for name in sorted(named.keys() - set(version.names)):
         raise BadInput(
             f"the card {card.name} names the class {name!r} (`{named[name]}`); expected classes of the data set: "
             f"{', '.join(version.names)}."

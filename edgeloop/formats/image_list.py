@@ -51,8 +51,9 @@ def listed_entries(folder: Path, taken: Mapping[Path, Entry]) -> tuple[list[Entr
             else:
                 sides.setdefault(line.image, {taken[line.image].split} if line.image in taken else set()).add(side)
     entries = [Entry(image, label_of(folder, image), _strictest(named)) for image, named in sides.items()]
-    bare = [error("image-without-label", one.image, "") for one in entries if not one.annotation.is_file()]
     kept = [one for one in entries if one.annotation.is_file()]
+    labelled = {one.image for one in kept}
+    bare = [error("image-without-label", image, "") for image in sides if image not in labelled]
     return kept, [*findings, *bare, *_unlisted(set(sides), taken)]
 
 
