@@ -66,11 +66,11 @@ class FrameCatalogue:
         Raises:
             BadInput: a file in it is damaged.
         """
-        import pyarrow.dataset as ds  # it imports pandas where that is installed, which costs a second
-
         keys = sorted(key for key in self._find() if key.endswith(".parquet") and "/." not in key)
         if not keys:
             return CATALOGUE_SCHEMA.empty_table().select(columns or CATALOGUE_SCHEMA.names)
+        import pyarrow.dataset as ds  # it imports pandas where that is installed, which costs a second
+
         local = isinstance(self._files, LocalFileSystem)
         system = ArrowLocal() if local else PyFileSystem(FSSpecHandler(self._files))
         try:

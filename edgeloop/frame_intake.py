@@ -30,7 +30,7 @@ from edgeloop.record import Record
 from edgeloop.spread import CHUNK, spread
 from edgeloop.store import FrameStore, Put
 
-GROUP, GROUP_BYTES = 64, 32 << 20  # files that are read before the first of them is looked at, and their bytes
+GROUP_BYTES = 32 << 20  # of the files that are read before the first of them is looked at
 BATCH = 4096  # frames between two catalogue files; what a killed run does again
 
 
@@ -108,7 +108,7 @@ class Intake:
 
     def knows(self, path: str) -> bool:
         """Whether an unchanged file was registered before; it is not read again."""
-        if self.cache is None:
+        if self.cache is None or not self.known:
             return False
         try:
             digest = self.cache.digest(path, stamp_of(path))
@@ -225,29 +225,40 @@ class _Content(NamedTuple):
 
 
 def _groups(names: Sequence[str]) -> Iterator[list[_Content | Finding]]:
-    """The files, read so many at a time as are worth it, and as memory allows."""
+    """The files, as many at a time as memory allows."""
     group: list[_Content | Finding] = []
     size = 0
     for name in names:
         one = _read(name)
         group.append(one)
         size += 0 if isinstance(one, Finding) else len(one.content)
-        if len(group) == GROUP or size >= GROUP_BYTES:
+        if size >= GROUP_BYTES:
             yield group
             group, size = [], 0
     yield group
 
 
 def _read(name: str) -> _Content | Finding:
+    """One file, with calls that cost half of what Python's file objects do."""
     try:
-        stamp = stamp_of(name)
-        if stamp[0] > MAXIMUM_BYTES:
-            reason = f"{stamp[0] / 1e6:.0f} MB, at most {MAXIMUM_BYTES / 1e6:.0f} MB"
-            return warning("oversized-image", Path(name), reason)
-        with open(name, "rb", buffering=0) as file:  # noqa: PTH123  # a Path for each name costs a tenth of the work
-            return _Content(name, stamp, file.read())
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            stamp = stamp_of(descriptor)
+            if stamp[0] > MAXIMUM_BYTES:
+                reason = f"{stamp[0] / 1e6:.0f} MB, at most {MAXIMUM_BYTES / 1e6:.0f} MB"
+                return warning("oversized-image", Path(name), reason)
+            return _Content(name, stamp, _all_of(descriptor, stamp[0]))
+        finally:
+            os.close(descriptor)
     except OSError as problem:
         return warning("unreadable-image", Path(name), str(problem.strerror))
+
+
+def _all_of(descriptor: int, size: int) -> bytes:
+    content = os.read(descriptor, size)
+    while len(content) < size and (more := os.read(descriptor, size - len(content))):
+        content += more
+    return content
 
 
 def _take_group(put: Put, source: str, group: list[_Content | Finding]) -> list[Row | Finding]:

@@ -47,8 +47,8 @@ MAXIMUM_PARTS = 64  # files of one cache before they are joined
 Stamp = tuple[int, int, int]  # size, modified, changed
 
 
-def stamp_of(path: Path | str) -> Stamp:
-    """What tells whether a file is the one that was inspected.
+def stamp_of(path: Path | str | int) -> Stamp:
+    """What tells whether a file, given by path or as an open descriptor, is the one that was inspected.
 
     Raises:
         OSError: it cannot be read.

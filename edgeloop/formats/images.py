@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edgeloop.formats.findings import Finding, error
 from edgeloop.formats.headers import QUARTER_TURNS, parse_header
-from edgeloop.near_duplicates import perceptual_hash
+from edgeloop.near_duplicates import perceptual_hashes
 from edgeloop.progress import bar
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -125,11 +125,11 @@ def inspect_contents(files: Sequence[tuple[Path | str, bytes]]) -> list[ImageFac
     """
     pictures = [_decoded(path, content) for path, content in files]
     digests = [hashlib.sha256(content).hexdigest() for _, content in files]
-    hashes = [None if isinstance(one, Finding) else perceptual_hash(one.grey) for one in pictures]
-    looks = [None if isinstance(one, Finding) else look(one.grey) for one in pictures]
+    greys = [one.grey for one in pictures if not isinstance(one, Finding)]
+    seen = zip(perceptual_hashes(greys), map(look, greys), strict=True)
     return [
-        one if isinstance(one, Finding) else ImageFacts(digest, one.width, one.height, likeness, seen)
-        for one, digest, likeness, seen in zip(pictures, digests, hashes, looks, strict=True)
+        one if isinstance(one, Finding) else ImageFacts(digest, one.width, one.height, *next(seen))
+        for one, digest in zip(pictures, digests, strict=True)
     ]
 
 

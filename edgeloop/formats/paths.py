@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
 from edgeloop.errors import BadInput
@@ -26,7 +27,7 @@ def files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
 
 def names_below(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
     """The same as text, at a third of the time, for folders with a hundred thousand of them."""
-    waiting, visited = [str(folder)], set[str]()
+    waiting, visited, endings = [str(folder)], set[str](), tuple(suffixes)
     while waiting:
         here = waiting.pop()
         real = os.path.realpath(here)
@@ -35,7 +36,7 @@ def names_below(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
         visited.add(real)
         entries = _listed(here)
         for entry in entries:
-            if os.path.splitext(entry.name)[1].lower() in suffixes and _readable(entry):  # noqa: PTH122  # a third of the time
+            if entry.name.lower().endswith(endings) and _readable(entry):
                 yield entry.path
         waiting += [entry.path for entry in reversed(entries) if entry.is_dir()]
 
@@ -43,7 +44,7 @@ def names_below(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
 def _listed(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as found:
-            return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+            return sorted((entry for entry in found if not entry.name.startswith(".")), key=attrgetter("name"))
     except OSError:  # no such folder, or one that may not be read: nothing in it can be taken in
         return []
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeloop.near_duplicates import BITS, NEAR, clusters, pairs, pairs_between, partners, perceptual_hash
+from edgeloop.near_duplicates import (
+    BITS,
+    NEAR,
+    clusters,
+    pairs,
+    pairs_between,
+    partners,
+    perceptual_hash,
+    perceptual_hashes,
+)
 
 HASH = st.integers(0, 2**BITS - 1)
 
@@ -73,6 +82,18 @@ def test_clusters_of_thousands_are_those_of_brute_force(spread: int) -> None:
     assert clusters(hashes) == by_brute_force(hashes)
 
 
+def test_clusters_among_thousands_of_strangers_are_those_of_their_pairs() -> None:
+    """Where a fair draw shows that pairs are few, the rest is compared in one go; no pair is lost by it."""
+    random = np.random.default_rng(0)
+    hashes = [int(value) for value in random.integers(0, 2**63, 6000)]
+    chosen = random.permutation(len(hashes))[:40]
+    for one, other in zip(chosen[:20].tolist(), chosen[20:].tolist(), strict=True):
+        flipped = sum(1 << int(bit) for bit in random.choice(64, random.integers(0, NEAR + 1), replace=False))
+        hashes[other] = hashes[one] ^ flipped
+    expected = sorted(sorted(pair) for pair in zip(chosen[:20].tolist(), chosen[20:].tolist(), strict=True))
+    assert clusters(hashes) == expected == [list(pair) for pair in pairs(hashes)]
+
+
 def by_brute_force(hashes: list[int]) -> list[list[int]]:
     values = np.array(hashes, np.uint64)
     left, found = set(range(len(hashes))), []
@@ -132,6 +153,24 @@ def test_copies_are_near_and_others_are_not(seed: int) -> None:
     for copy in (compressed, halved, brighter):
         assert apart(perceptual_hash(original), perceptual_hash(copy)) <= NEAR
     assert apart(perceptual_hash(original), perceptual_hash(picture(seed + 100))) > NEAR
+
+
+def test_a_picture_has_one_hash_whatever_stands_beside_it() -> None:
+    """Several are hashed at once, of any size, with flat ones between them."""
+    flat = np.zeros((64, 48), np.uint8)
+    several = [picture(1), flat, picture(2)[:200, :100], picture(1)]
+    assert perceptual_hashes(several) == [perceptual_hash(one) for one in several]
+    assert perceptual_hashes(several)[1] is None
+    assert perceptual_hashes([]) == []
+
+
+def test_the_hash_is_that_of_opencvs_cosine_transform() -> None:
+    """The lowest 8 x 8 frequencies of the shrunk picture, each above or below their median."""
+    for seed in range(50):
+        small = cv2.resize(picture(seed), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        low = cv2.dct(small)[:8, :8].ravel()
+        above = low > np.sort(low[1:])[31]
+        assert perceptual_hash(picture(seed)) == int("".join("01"[bit] for bit in above.astype(int)), 2)
 
 
 def test_a_flat_picture_has_no_hash() -> None:
