@@ -124,19 +124,17 @@ class Uploader:
 
     def _work(self) -> None:
         pause = self._retry_seconds[0]
-        while not self._is_over():
-            if self._round():
+        while True:
+            closing = self._closing.is_set()  # asked before: a store that failed until now is tried once more
+            worked = self._round()
+            if closing and (not worked or time.monotonic() > self._deadline or not self._spool.totals().files):
+                return
+            if worked:
                 pause = self._retry_seconds[0]
                 self._closing.wait(0 if self._spool.totals().files else POLL_SECONDS)
             else:
                 self._closing.wait(pause * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
                 pause = min(2 * pause, self._retry_seconds[1])
-
-    def _is_over(self) -> bool:
-        """While closing: the spool is empty, the store refuses, or the time is up."""
-        if not self._closing.is_set():
-            return False
-        return time.monotonic() > self._deadline or bool(self._last_error) or not self._spool.totals().files
 
     def _round(self) -> bool:
         """Send for some seconds; False when the store failed. The file it failed at goes last the next time."""

@@ -151,6 +151,19 @@ def test_an_unreachable_store_that_returns(tmp_path: Path, outage: type[Simulate
     assert content_of("outage://store") == expected
 
 
+def test_a_store_that_is_back_at_the_end_gets_everything(tmp_path: Path, outage: type[SimulatedOutage]) -> None:
+    """The last attempt failed long ago and the next is due in a minute: closing does not wait for it, nor give up."""
+    expected = filled(tmp_path)
+    outage.unreachable = True
+    uploader = Uploader(tmp_path, "outage://store", budget_bytes=BUDGET, retry_seconds=(60, 60))
+    uploader.start()
+    wait_for(lambda: uploader.status().last_error is not None)
+    outage.unreachable = False
+    uploader.close()
+    assert content_of("outage://store") == expected
+    assert uploader.status().last_error is None
+
+
 def test_an_upload_cut_short_is_done_again(tmp_path: Path, outage: type[SimulatedOutage]) -> None:
     """A file leaves the spool only when the store has all of it."""
     expected = {key: content for key, content in filled(tmp_path).items() if not key.startswith("frames")}
