@@ -7,7 +7,9 @@ CPU in silence, which is what ONNX Runtime itself does.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ class OnnxRuntime:
         import onnxruntime
 
         self.name = name
+        if name != "onnxruntime":
+            _preload(onnxruntime)
         self._session = onnxruntime.InferenceSession(
             path, _options(settings), providers=_providers(path, settings, name)
         )
@@ -64,6 +68,17 @@ def built_in() -> tuple[str, ...]:
 def is_quantized(path: Path) -> bool:
     """Whether an ONNX file has Q/DQ nodes, without a library that parses it."""
     return QUANTIZED in path.read_bytes()
+
+
+def _preload(onnxruntime: Any) -> None:
+    """Load CUDA and cuDNN from NVIDIA's wheels, where the linker does not look, and where there are none from the system.
+
+    ONNX Runtime has it since 1.21. What it prints of libraries that it does not find is dropped: whether the provider
+    starts without them shows right after.
+    """
+    if hasattr(onnxruntime, "preload_dlls"):
+        with redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()
 
 
 def _options(settings: Settings) -> Any:
