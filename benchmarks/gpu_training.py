@@ -48,15 +48,18 @@ class Trainings:
     pause: int
 
     def rows(self) -> list[Row]:
-        """A row for each, compared with the first."""
-        on_cpu = self.of.card.model_copy(update={"training_device": "cpu"})
+        """A row for each on the GPU, compared with the first."""
         return [
             self.row("GPU", self.of.checkpoint, self.of.data.parents[1] / ORDER),
             self.row("GPU, the same seed again", *self._plain("again", self.of.card, None)),
             self.row(f"GPU, stopped after epoch {self.pause}, gone on in another process", self._paused(), None),
-            self.row("CPU, stopped after epoch 1", *self._plain("cpu", on_cpu, 1)),
             self.row("GPU, then 15 % of the channels pruned", self._second("pruned", self._pruning()), None),
         ]
+
+    def on_cpu(self) -> Row:
+        """The first epoch on every core of the processor."""
+        card = self.of.card.model_copy(update={"training_device": "cpu"})
+        return self.row("CPU, stopped after epoch 1", *self._plain("cpu", card, 1))
 
     def row(self, name: str, trained: Checkpoint, order: Path | None) -> Row:
         first, last = trained.curve[0], trained.curve[-1]
