@@ -2,7 +2,7 @@
 
 A Jetson has libcudart from JetPack and no Python package for it; a workstation has it from TensorRT's wheels. Its C
 functions have kept their names and arguments since CUDA 10, so ctypes reaches all of them with one piece of code.
-Symbols, arguments and the refusal without a GPU were run with the real library; UNVERIFIED on a GPU.
+All of them ran on an H100 with CUDA 13.0 (`benchmarks/gpu.py`); on a Jetson they are UNVERIFIED.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cudaDriverGetVersion": (ctypes.POINTER(ctypes.c_int),),
     "cudaMalloc": (ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t),
     "cudaFree": (ctypes.c_void_p,),
+    "cudaGetLastError": (),
     "cudaMemcpyAsync": (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p),
     "cudaStreamCreate": (ctypes.POINTER(ctypes.c_void_p),),
     "cudaStreamSynchronize": (ctypes.c_void_p,),
@@ -96,6 +97,7 @@ class Cuda:
     def _call(self, name: str, *arguments: Any) -> None:
         code = getattr(self._library, name)(*arguments)
         if code != 0:
+            self._library.cudaGetLastError()  # clears it: whoever shares this library would take it for their own
             reason = self._library.cudaGetErrorString(code).decode()
             raise EdgeloopError(f"{name} failed with CUDA error {code}, {reason}.")
 

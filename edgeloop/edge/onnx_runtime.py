@@ -1,13 +1,15 @@
 """ONNX Runtime: on the CPU, or through its CUDA and TensorRT providers.
 
-The CPU provider runs in the tests. The CUDA and TensorRT providers are UNVERIFIED: written from ONNX Runtime's
-documentation, no GPU has run them; what is tested is that a build without them is refused instead of running on the
-CPU in silence, which is what ONNX Runtime itself does.
+The CPU provider runs in the tests, the CUDA provider ran on an H100 (docs/runtimes.md says what was seen). The TensorRT
+provider is UNVERIFIED: written from ONNX Runtime's documentation. Both are refused where they do not start, instead of
+running on the CPU in silence, which is what ONNX Runtime itself does.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ PROVIDERS: Mapping[RuntimeName, str] = {
     "onnxruntime-cuda": "CUDAExecutionProvider",
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
 }
+ERRORS = 3  # and what is worse is logged
 QUANTIZED = b"DequantizeLinear"  # operator names stand in an ONNX file as plain bytes
 
 
@@ -30,15 +33,16 @@ class OnnxRuntime:
         import onnxruntime
 
         self.name = name
-        self._session = onnxruntime.InferenceSession(
-            path, _options(settings), providers=_providers(path, settings, name)
-        )
+        if name != "onnxruntime":
+            _preload(onnxruntime)
+        chosen = _providers(path, settings, name)
+        try:  # its own fallback prints to stdout, and goes on elsewhere in the middle of a run, too
+            self._session = onnxruntime.InferenceSession(path, _options(settings), providers=chosen, enable_fallback=0)
+        except (ValueError, RuntimeError) as error:  # of a provider; a file that it cannot read is none of the two
+            raise _not_started(name, _last_words(error)) from error
         came = self._session.get_providers()[0]
         if came != PROVIDERS[name]:
-            raise BadInput(
-                f"{PROVIDERS[name]} did not start and ONNX Runtime fell back to {came}; "
-                f"check the GPU, CUDA and cuDNN, or choose the runtime onnxruntime."
-            )
+            raise _not_started(name, f"ONNX Runtime fell back to {came}")
         feed = self._session.get_inputs()[0]
         self._feed = feed.name
         self._fetch = [self._session.get_outputs()[0].name]
@@ -66,13 +70,37 @@ def is_quantized(path: Path) -> bool:
     return QUANTIZED in path.read_bytes()
 
 
+def _not_started(name: RuntimeName, reason: str) -> BadInput:
+    libraries = "CUDA, cuDNN and TensorRT" if name == "onnxruntime-tensorrt" else "CUDA and cuDNN"
+    return BadInput(
+        f"{PROVIDERS[name]} did not start ({reason}); check the GPU, {libraries}, or choose the runtime onnxruntime."
+    )
+
+
+def _last_words(error: Exception) -> str:
+    """What follows the C++ function that a provider's error names."""
+    return " ".join(str(error).split()).rpartition(") ")[2][:200].rstrip(". ")
+
+
+def _preload(onnxruntime: Any) -> None:
+    """Load CUDA and cuDNN from NVIDIA's wheels, where the linker does not look; without them from the system.
+
+    ONNX Runtime has it since 1.21. What it prints of libraries that it does not find is dropped: whether the provider
+    starts without them shows right after. Its default logger, which no session's options reach, warns at each start.
+    """
+    onnxruntime.set_default_logger_severity(ERRORS)
+    if hasattr(onnxruntime, "preload_dlls"):
+        with redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()
+
+
 def _options(settings: Settings) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = ERRORS
     # Spinning burns the cores that decode video and write the log while the model waits for the next frame.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

@@ -1,6 +1,7 @@
 """TensorRT engines from ONNX: one builder for TensorRT 8.5 to 10, one for 11, and a timing cache for both.
 
-UNVERIFIED: no engine has been built with this code, there was no GPU. Names and signatures are those of NVIDIA's own
+UNVERIFIED: no engine has been built with this code. TensorRT for RTX reads and builds this project's files
+(docs/runtimes.md); TensorRT itself and a GPU were never in one place. Names and signatures are those of NVIDIA's own
 bindings 8.6.1, 10.3.0 and 11.4.0, which the tests hold against a list taken from them; order and meaning of the calls
 are from NVIDIA's "TensorRT Python API" and from its guide for the way from 10 to 11.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -101,6 +102,51 @@ def test_provider_that_does_not_start_is_refused(colour_artifact: Make, monkeypa
     monkeypatch.setattr("edgeloop.edge.onnx_runtime.built_in", lambda: tuple(PROVIDERS.values()))
     with pytest.raises(BadInput, match="fell back to CPUExecutionProvider"):
         open_runtime(colour_artifact(64).path, "onnxruntime-cuda")
+
+
+def test_provider_that_fails_in_the_middle_of_a_run_is_an_error(colour_artifact: Make) -> None:
+    """ONNX Runtime would go on with another provider, from this frame on and in silence."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+
+    loaded = open_runtime(colour_artifact(64).path, "onnxruntime")
+    noise = np.zeros((1, 3, 64, 64), np.float32)
+    loaded._session._sess = mock.Mock(wraps=loaded._session._sess)
+    loaded._session._sess.run.side_effect = EPFail("out of memory")
+    with pytest.raises(EPFail, match="out of memory"):
+        loaded(noise)
+
+
+def test_provider_that_raises_is_told_as_itself(
+    colour_artifact: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As TensorRT's does without TensorRT: no advice to export the file again, and stdout stays the command's own."""
+    import onnxruntime
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("Please install TensorRT libraries")
+
+    monkeypatch.setattr("edgeloop.edge.onnx_runtime.built_in", lambda: tuple(PROVIDERS.values()))
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(
+        BadInput, match=r"TensorrtExecutionProvider did not start \(Please install.*CUDA, cuDNN and Ten"
+    ):
+        open_runtime(colour_artifact(64).path, "onnxruntime-tensorrt")
+    assert capsys.readouterr().out == ""
+
+
+def test_cuda_is_looked_for_in_wheels(colour_artifact: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the provider starts, and what ONNX Runtime prints meanwhile is no output of ours."""
+    import onnxruntime
+
+    calls: list[str] = []
+    monkeypatch.setattr("edgeloop.edge.onnx_runtime.built_in", lambda: tuple(PROVIDERS.values()))
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: calls.append("preload"))
+    monkeypatch.setattr(
+        onnxruntime.InferenceSession, "get_providers", lambda _: [calls.append("asked") or "CUDAExecutionProvider"]
+    )
+    with pytest.warns(UserWarning, match="Specified provider"):
+        assert open_runtime(colour_artifact(64).path, "onnxruntime-cuda").name == "onnxruntime-cuda"
+    assert calls == ["preload", "asked"]
 
 
 def test_tensorrt_provider_is_told_int8_by_the_file(colour_artifact: Make, tmp_path: Path) -> None:

@@ -261,6 +261,17 @@ def test_failing_copy_is_an_error_of_ours() -> None:
         cuda.copy_in(0, np.zeros(4, np.float32))
 
 
+def test_failing_call_leaves_no_error_behind() -> None:
+    """CUDA keeps a thread's last error until somebody asks; torch was the next to ask, and took it for its own."""
+    cuda = Cuda(FakeLibrary(0))  # type: ignore[arg-type]
+    cuda._library = library = FakeLibrary(2)  # type: ignore[assignment]
+    kept = ["out of memory"]
+    library.cudaGetLastError = kept.clear
+    with pytest.raises(EdgeloopError, match="cudaMalloc failed"):
+        cuda.allocate(1 << 50)
+    assert kept == []
+
+
 def test_real_library_has_every_function() -> None:
     """Where a CUDA runtime is installed, GPU or not, its symbols are those that are called."""
     from edgeloop.edge.cuda import open_library
