@@ -75,7 +75,7 @@ def main() -> None:
         return say("left out: torch sees no GPU here; install its build for CUDA on a machine that has one.")
     changes = {"imgsz": asked.imgsz, "epochs": asked.epochs, "training_device": asked.device}
     of = prepared(asked.bccd, asked.start, asked.work, changes)
-    document: Row = {**about(asked), "set": told(of), "files": []}
+    document: Row = {**about(asked), "set": told(of), "cuda": cuda_calls(), "files": []}
     for part in measure(of, asked):
         document |= part
         keep(asked.out, "gpu", document, report(document))
@@ -108,7 +108,7 @@ def measure(of: MeasuredSet, asked: argparse.Namespace) -> Iterator[Row]:
     files = exported(of, folder)
     second, files[AFTER_TRAINING] = made.quantized_in_training(files["FP32"], files["INT8"])
     trained = [*made.rows(), second]
-    yield {"trainings": trained, "cuda": {}}
+    yield {"trainings": trained}
     if is_installed(asked.runtime):
         rows: list[Row] = []
         for row in file_rows(replace(of, fp32=files["FP32"]), files, asked, folder / "kept"):
@@ -117,7 +117,7 @@ def measure(of: MeasuredSet, asked: argparse.Namespace) -> Iterator[Row]:
         yield {"refusals": refusals(files["FP32"], asked.runtime)}
     else:
         say(f"left out: {asked.runtime} is not installed; pip install 'onnxruntime-gpu[cuda,cudnn]'.")
-    yield {"trainings": [*trained, made.on_cpu()], "cuda": cuda_calls()}
+    yield {"trainings": [*trained, made.on_cpu()]}
 
 
 def exported(of: MeasuredSet, folder: Path) -> dict[str, Artifact]:

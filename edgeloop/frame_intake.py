@@ -225,7 +225,7 @@ class _Content(NamedTuple):
 
 
 def _groups(names: Sequence[str]) -> Iterator[list[_Content | Finding]]:
-    """The files, as many at a time as memory allows."""
+    """The files, up to so many bytes of them at a time."""
     group: list[_Content | Finding] = []
     size = 0
     for name in names:
@@ -255,8 +255,9 @@ def _read(name: str) -> _Content | Finding:
 
 
 def _all_of(descriptor: int, size: int) -> bytes:
-    content = os.read(descriptor, size)
-    while len(content) < size and (more := os.read(descriptor, size - len(content))):
+    """To the end, whatever the size says: some file systems say 0."""
+    content = os.read(descriptor, size + 1)
+    while len(content) != size and (more := os.read(descriptor, 1 << 20)):
         content += more
     return content
 

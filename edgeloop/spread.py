@@ -13,7 +13,7 @@ from typing import TypeVar
 
 P = TypeVar("P")
 R = TypeVar("R")
-CHUNK = 256
+CHUNK = 128
 AHEAD = 3  # chunks a core that are done or being done before the first is taken
 AT_ONCE = 8  # files on their way: a remote store answers slowly, not seldom
 WORTH_PROCESSES = 4000  # items; starting interpreters takes about a second, in which threads do as many

@@ -2,7 +2,7 @@
 
 A Jetson has libcudart from JetPack and no Python package for it; a workstation has it from TensorRT's wheels. Its C
 functions have kept their names and arguments since CUDA 10, so ctypes reaches all of them with one piece of code.
-All of them ran on an H100 with CUDA 13.0 (`benchmarks/gpu.py`); on a Jetson they are UNVERIFIED.
+All of them ran on an H100 with CUDA 13.0 (docs/runtimes.md); on a Jetson they are UNVERIFIED.
 """
 
 from __future__ import annotations

@@ -36,10 +36,16 @@ class OnnxRuntime:
         if name != "onnxruntime":
             _preload(onnxruntime)
         chosen = _providers(path, settings, name)
-        try:  # its own fallback prints to stdout, and goes on elsewhere in the middle of a run, too
-            self._session = onnxruntime.InferenceSession(path, _options(settings), providers=chosen, enable_fallback=0)
+        try:
+            with redirect_stdout(io.StringIO()):  # where its own fallback prints
+                self._session = onnxruntime.InferenceSession(
+                    path, _options(settings), providers=chosen, enable_fallback=0
+                )
         except (ValueError, RuntimeError) as error:  # of a provider; a file that it cannot read is none of the two
+            if name == "onnxruntime":
+                raise
             raise _not_started(name, _last_words(error)) from error
+        self._session.disable_fallback()  # it would go on elsewhere in the middle of a run, too
         came = self._session.get_providers()[0]
         if came != PROVIDERS[name]:
             raise _not_started(name, f"ONNX Runtime fell back to {came}")

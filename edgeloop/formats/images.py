@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,6 +24,7 @@ from edgeloop.progress import bar
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MAXIMUM_BYTES = 200 * 1000 * 1000
 MAXIMUM_PIXELS = 100 * 1000 * 1000  # decodes to 300 MB
+TOGETHER_BYTES = 32 << 20  # of pictures that are decoded before the first of them is measured
 LOOK_SIDE = 128  # one size for all cameras and artifacts, so that statistics compare; 0.1 to 0.2 ms a frame
 
 
@@ -118,19 +119,8 @@ def inspect_content(path: Path | str, content: bytes) -> ImageFacts | Finding:
 
 
 def inspect_contents(files: Sequence[tuple[Path | str, bytes]]) -> list[ImageFacts | Finding]:
-    """The same for several, each with the path that names it.
-
-    One step is taken for all of them before the next: statistics and hash take two thirds of the time when what they
-    need is still in the processor's caches.
-    """
-    pictures = [_decoded(path, content) for path, content in files]
-    digests = [hashlib.sha256(content).hexdigest() for _, content in files]
-    greys = [one.grey for one in pictures if not isinstance(one, Finding)]
-    seen = zip(perceptual_hashes(greys), map(look, greys), strict=True)
-    return [
-        one if isinstance(one, Finding) else ImageFacts(digest, one.width, one.height, *next(seen))
-        for one, digest in zip(pictures, digests, strict=True)
-    ]
+    """The same for several, each with the path that names it."""
+    return [found for group in _decoded_together(files) for found in _measured(group)]
 
 
 class _Picture(NamedTuple):
@@ -139,6 +129,34 @@ class _Picture(NamedTuple):
     grey: npt.NDArray[np.uint8]
     width: int
     height: int
+
+
+def _decoded_together(files: Sequence[tuple[Path | str, bytes]]) -> Iterator[list[tuple[bytes, _Picture | Finding]]]:
+    """Contents and pictures, as many as memory is worth: all but JPEGs are decoded at their full size."""
+    group: list[tuple[bytes, _Picture | Finding]] = []
+    size = 0
+    for path, content in files:
+        picture = _decoded(path, content)
+        group.append((content, picture))
+        size += 0 if isinstance(picture, Finding) else picture.grey.nbytes
+        if size >= TOGETHER_BYTES:
+            yield group
+            group, size = [], 0
+    yield group
+
+
+def _measured(group: Sequence[tuple[bytes, _Picture | Finding]]) -> list[ImageFacts | Finding]:
+    """One step is taken for all of them before the next.
+
+    Statistics and hash take two thirds of the time when what they need is still in the processor's caches.
+    """
+    digests = [hashlib.sha256(content).hexdigest() for content, _ in group]
+    greys = [picture.grey for _, picture in group if not isinstance(picture, Finding)]
+    seen = zip(perceptual_hashes(greys), map(look, greys), strict=True)
+    return [
+        picture if isinstance(picture, Finding) else ImageFacts(digest, picture.width, picture.height, *next(seen))
+        for digest, (_, picture) in zip(digests, group, strict=True)
+    ]
 
 
 def _decoded(path: Path | str, content: bytes) -> _Picture | Finding:

@@ -15,6 +15,7 @@ import pytest
 
 from edgeloop import frame_intake
 from edgeloop.errors import BadInput
+from edgeloop.formats import images
 from edgeloop.formats.images import MAXIMUM_BYTES
 from edgeloop.frame_intake import RegisterReport, register
 from edgeloop.frames import frame_id
@@ -194,3 +195,27 @@ def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path: Path, url: str, r
         url = str(tmp_path / "file")
     with pytest.raises(BadInput, match=reason):
         register(tmp_path / "in", url)
+
+
+def test_a_file_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever its size was said to be, and though a read may give less than was asked for."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 20)
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 1000)))
+    for said in (0, 100, 5120, 9999):
+        descriptor = os.open(path, os.O_RDONLY)
+        assert frame_intake._all_of(descriptor, said) == path.read_bytes()
+        os.close(descriptor)
+
+
+def test_pictures_that_do_not_fit_together_are_measured_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is found of a picture does not depend on how many were decoded before it was measured."""
+    files = [(path, path.read_bytes()) for path in photos(tmp_path / "in", 9)]
+    files.insert(4, (tmp_path / "broken.jpg", b"\xff\xd8\xff and no more"))
+    expected = images.inspect_contents(files)
+    for held in (1, 9000):
+        monkeypatch.setattr(images, "TOGETHER_BYTES", held)
+        assert images.inspect_contents(files) == expected
+    assert len(expected) == len(files)
+    assert [isinstance(one, images.ImageFacts) for one in expected].count(False) == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeloop import near_duplicates
 from edgeloop.near_duplicates import (
     BITS,
     NEAR,
@@ -94,6 +97,23 @@ def test_clusters_among_thousands_of_strangers_are_those_of_their_pairs() -> Non
     assert clusters(hashes) == expected == [list(pair) for pair in pairs(hashes)]
 
 
+def test_clusters_of_many_scenes_never_make_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each scene is a group of its own soon; how many hashes are drawn after it is bounded by what draws have found."""
+    random, made = np.random.default_rng(0), list[int]()
+    scenes = random.integers(0, 2**63, 24).tolist()
+    bits = random.integers(0, 64, (300, 3)).tolist()
+    hashes = [scene ^ (1 << a | 1 << b | 1 << c) for scene in scenes for a, b, c in bits]
+    near = near_duplicates._near
+
+    def noted(*arguments: Any, **rest: Any) -> Any:
+        made.append(len(found := near(*arguments, **rest)))
+        return found
+
+    monkeypatch.setattr(near_duplicates, "_near", noted)
+    assert len(clusters(hashes)) == len(scenes)
+    assert max(made) < 2 * near_duplicates.MANY
+
+
 def by_brute_force(hashes: list[int]) -> list[list[int]]:
     values = np.array(hashes, np.uint64)
     left, found = set(range(len(hashes))), []
@@ -166,11 +186,26 @@ def test_a_picture_has_one_hash_whatever_stands_beside_it() -> None:
 
 def test_the_hash_is_that_of_opencvs_cosine_transform() -> None:
     """The lowest 8 x 8 frequencies of the shrunk picture, each above or below their median."""
-    for seed in range(50):
-        small = cv2.resize(picture(seed), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    for one in [*map(picture, range(50)), *symmetric_pictures()]:
+        small = cv2.resize(one, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
         low = cv2.dct(small)[:8, :8].ravel()
         above = low > np.sort(low[1:])[31]
-        assert perceptual_hash(picture(seed)) == int("".join("01"[bit] for bit in above.astype(int)), 2)
+        assert perceptual_hash(one) == int("".join("01"[bit] for bit in above.astype(int)), 2)
+
+
+def symmetric_pictures() -> list[np.ndarray]:
+    """Stripes, halves, a disc: many of their frequencies are exactly zero, which rounding must not make bits of."""
+    across, down = np.meshgrid(np.arange(256), np.arange(256))
+    disc = (across - 127.5) ** 2 + (down - 127.5) ** 2 < 80**2
+    shapes = (across // 32 % 2, across >= 128, disc)
+    return [np.where(shape, 200, 50).astype(np.uint8) for shape in shapes]
+
+
+def test_a_darker_symmetric_picture_is_near() -> None:
+    """As any other picture, though most of its frequencies are zero."""
+    for one in symmetric_pictures():
+        darker = (one * 0.9).astype(np.uint8)
+        assert apart(perceptual_hash(one), perceptual_hash(darker)) <= NEAR
 
 
 def test_a_flat_picture_has_no_hash() -> None:

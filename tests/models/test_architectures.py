@@ -52,7 +52,8 @@ def trained(
     name, folder = request.param, tmp_path_factory.mktemp(request.param)
     card = load_card(root / f"models/cards/{name}.yaml").model_copy(update={"imgsz": SIDE, "batch": 8})
     checkpoint = train(data_yaml, card, folder / name, start=None, epochs=1)
-    return Trained(name, card, checkpoint, export_onnx(checkpoint, card, checkpoint.names, folder / f"{name}.onnx"))
+    exported = export_onnx(checkpoint, card, checkpoint.names, folder / f"{name}.onnx", dynamic=True)
+    return Trained(name, card, checkpoint, exported)
 
 
 def test_every_precision_is_built_by_tensorrts_parser(trained: Trained, data_yaml: Path, tmp_path: Path) -> None:
