@@ -45,8 +45,10 @@ def wrong_place(error: BaseException) -> str | None:
 
 def is_full_disk(error: BaseException | None) -> bool:
     """Whether `error`, or anything that caused it, is the operating system saying that the target is full."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error that is raised again may be its own cause's cause
         if isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS:
             return True
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -195,6 +196,22 @@ def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path: Path, url: str, r
         url = str(tmp_path / "file")
     with pytest.raises(BadInput, match=reason):
         register(tmp_path / "in", url)
+
+
+def test_a_store_that_refuses_a_batch_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails beside the next batch, and is said once: an error that was its own cause's cause never ended."""
+    photos(tmp_path / "in", 25)
+    monkeypatch.setattr(frame_intake, "BATCH", 4)
+    monkeypatch.setattr("edgeloop.spread.CHUNK", 4)
+
+    def refuses(_: FrameStore) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(FrameStore, "sync", refuses)
+    with pytest.raises(BadInput, match=r"store refused \(.*Input/output error\); check its address"):
+        register(tmp_path / "in", str(tmp_path / "store"))
+    monkeypatch.undo()
+    assert register(tmp_path / "in", str(tmp_path / "store")).added == 25
 
 
 def test_a_file_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
