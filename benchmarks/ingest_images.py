@@ -1,15 +1,19 @@
 """Frames into the store against a bare loop that reads, hashes and decodes the same files, in one run.
 
-    python -m benchmarks.ingest_images [--images N] [--turns N]
+    python -m benchmarks.ingest_images [--images N] [--turns N] [--fresh]
 
 N synthetic JPEGs of about 20 kB, every one different. The bare loop reads each file, takes its SHA-256 and decodes it
 in grey at an eighth of its size with libjpeg-turbo, once in threads and once in processes on all cores. Ours does what
 `edgeloop ingest` does with a folder of frames: hash, decode check, image statistics, perceptual hash, copy into the
-content-addressed store, catalogue; then once more on the unchanged folder. Each turn of ours has a new store. Before
-it as many bytes as it stores are written to one file and removed again: a virtual machine pays for memory that it never
-used, 40 us an image, which a loop that only reads never does. No store is removed before the end: ext4 makes files
-slowly where many were just removed. Memory is the peak of our process and of the largest of its children, as Linux
-counts them. Writes ingest_images.json and a table.
+content-addressed store, catalogue; then once more on the unchanged folder. Each turn of ours has a new store.
+
+Before each turn the page cache fills the memory, as it does on any machine that has been up for a while. A virtual
+machine gives free memory back to the host, and pays for each page when it is used again: 50 us an image, which a loop
+that only reads never does. `--fresh` leaves that out. Nothing is removed before the end: an ext4 without a journal
+makes files slowly for minutes after many were removed.
+
+Memory is the peak of our process and of the largest of its children, as Linux counts them. Writes ingest_images.json
+and a table.
 """
 
 from __future__ import annotations
@@ -23,22 +27,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks.writing import RESULTS, keep, markdown
 from edgeloop.edge.machine import machine
 from edgeloop.formats.paths import images_below
 from edgeloop.progress import bar
-from edgeloop.spread import spread
+from edgeloop.spread import chunked, spread
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, QUALITY = 640, 29
-CHUNK = 128
+CHUNK = 128  # of the bare loop
+FREE = 512 << 20  # bytes
 
 
 def main() -> None:
@@ -46,24 +53,32 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--turns", type=int, default=3, help="of each loop")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--fresh", action="store_true", help="do not fill the memory first")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         source = Path(work) / "source"
         size = generate(source, asked.images)
-        turns = [turn(source, Path(work) / f"turn{number}", asked.images, size) for number in range(asked.turns)]
-    document = {"machine": machine(), "cores": os.cpu_count(), "images": asked.images, "bytes": size, "turns": turns}
+        turns = []
+        for number in range(asked.turns):
+            if not asked.fresh:
+                fill_memory(Path(work) / "holes")
+            turns.append(turn(source, Path(work) / f"turn{number}", asked.images))
+    document = {
+        "machine": machine(), "cores": os.cpu_count(), "images": asked.images, "bytes": size, "fresh": asked.fresh,
+        "turns": turns,
+    }  # fmt: skip
     keep(asked.out, "ingest_images", document, table(document))
 
 
 def generate(folder: Path, count: int) -> int:
     """Write the images; returns how many bytes one has on average."""
     folder.mkdir()
-    numbered = [(str(folder), number) for number in range(count)]
-    done = sum(sum(sizes) for sizes in bar(spread(_write_images, numbered), "generating", count // CHUNK))
+    chunks = chunked([(str(folder), number) for number in range(count)])
+    done = sum(sum(sizes) for sizes in bar(spread(_write_images, chunks), "generating", len(chunks)))
     return round(done / count)
 
 
-def _write_images(numbered: list[tuple[str, int]]) -> list[int]:
+def _write_images(numbered: Sequence[tuple[str, int]]) -> list[int]:
     return [_write_image(Path(folder), number) for folder, number in numbered]
 
 
@@ -77,23 +92,23 @@ def _write_image(folder: Path, number: int) -> int:
     return len(content)
 
 
-def use_memory(file: Path, size: int) -> None:
-    block = bytes(1 << 24)
-    with file.open("wb") as handle:
-        for _ in range(-(-size // len(block))):
-            handle.write(block)
-    file.unlink()
+def fill_memory(file: Path) -> None:
+    """Read a file of holes, as large as the memory, until nearly none of it is free."""
+    with file.open("ab") as handle:
+        handle.truncate(psutil.virtual_memory().total)
+    with file.open("rb", buffering=0) as holes:
+        while psutil.virtual_memory().free > FREE and holes.read(1 << 24):
+            pass
 
 
-def turn(source: Path, place: Path, count: int, size: int) -> dict[str, Any]:
-    """Each loop once over `count` images of `size` bytes: images a second, and what ours took of memory."""
+def turn(source: Path, place: Path, count: int) -> dict[str, Any]:
+    """Each loop once over `count` images: images a second, and what ours took of memory."""
     paths = list(images_below(source))
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         in_threads = seconds_of(threads, paths)
     with ProcessPoolExecutor(os.cpu_count() or 1) as processes:
         list(processes.map(_bare, [str(path) for path in paths[:CHUNK]]))
         in_processes = seconds_of(processes, paths)
-    use_memory(place.with_suffix(".once"), size * count)
     command = [sys.executable, "-m", "benchmarks.ingest_images_ours", str(source), str(place)]
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as Python does
     said = subprocess.run(command, cwd=ROOT, env=kept, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -131,6 +146,7 @@ def table(document: dict[str, Any]) -> str:
         "memory"
     )
     command = f"python -m benchmarks.ingest_images --images {document['images']} --turns {len(document['turns'])}"
+    command += " --fresh" * document["fresh"]
     run = (
         f"`{command}`; {document['images']:,} JPEGs of {document['bytes'] / 1000:.1f} kB, {document['machine']}, "
         f"{document['cores']} cores; medians of {len(document['turns'])} turns."

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -27,7 +27,7 @@ from edgeloop.inspection import SCHEMA, InspectionCache, Stamp, stamp_of
 from edgeloop.near_duplicates import clusters, pairs_between
 from edgeloop.progress import bar
 from edgeloop.record import Record
-from edgeloop.spread import CHUNK, spread
+from edgeloop.spread import chunked, spread
 from edgeloop.store import FrameStore, Put
 
 GROUP_BYTES = 32 << 20  # of the files that are read before the first of them is looked at
@@ -66,9 +66,12 @@ TAKEN_SCHEMA = pa.schema(
 
 
 class Taken(NamedTuple):
-    """A chunk of files, as it passes between processes: bytes of an Arrow stream, and what was no image."""
+    """A chunk of files, as it passes between processes: columns of `TAKEN_SCHEMA`, and what was no image.
 
-    rows: bytes
+    Lists, since to make an Arrow table of them imports pandas where that is installed: 0.2 s in each process.
+    """
+
+    columns: dict[str, list[Any]]
     rejected: list[Finding]
 
 
@@ -148,8 +151,10 @@ class Intake:
             self.cache.flush()
 
     def _wait(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
+        """Until the batch before is catalogued; its error is raised once."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def report(self, rejected: Sequence[Finding] = (), warnings: Sequence[str] = ()) -> RegisterReport:
         """What was done."""
@@ -179,11 +184,11 @@ def register(folder: Path, url: str, cache: InspectionCache | None = None) -> Re
     paths, intake, rejected = require_image_names(folder), Intake(url, cache), list[Finding]()
     unknown = [path for path in paths if not intake.knows(path)]
     intake.present = len(paths) - len(unknown)
-    work = partial(_take, url, f"images:{folder.resolve().name}")
+    work, chunks = partial(_take, url, f"images:{folder.resolve().name}"), chunked(unknown)
     with intake, said_plainly(url):
-        for taken in bar(spread(work, unknown), "registering frames", -(-len(unknown) // CHUNK)):
+        for taken in bar(spread(work, chunks), "registering frames", len(chunks)):
             rejected += taken.rejected
-            rows = pa.ipc.open_stream(taken.rows).read_all()
+            rows = pa.table(taken.columns, TAKEN_SCHEMA)
             intake.looked.append(_inspected(rows))
             intake.add(rows)
     return intake.report(rejected)
@@ -195,16 +200,13 @@ def _opened(url: str) -> FrameStore:
     return FrameStore(url)
 
 
-def _take(url: str, source: str, paths: list[str]) -> Taken:
+def _take(url: str, source: str, paths: Sequence[str]) -> Taken:
     """Inspect and store one chunk."""
     with _opened(url).together() as put:
         found = [row for group in _groups(paths) for row in _take_group(put, source, group)]
     taken = [row for row in found if isinstance(row, dict)]
-    rows = pa.table({name: [row[name] for row in taken] for name in TAKEN_SCHEMA.names}, TAKEN_SCHEMA)
-    buffer = pa.BufferOutputStream()
-    with pa.ipc.new_stream(buffer, TAKEN_SCHEMA) as stream:
-        stream.write_table(rows)
-    return Taken(buffer.getvalue().to_pybytes(), [finding for finding in found if isinstance(finding, Finding)])
+    columns = {name: [row[name] for row in taken] for name in TAKEN_SCHEMA.names}
+    return Taken(columns, [finding for finding in found if isinstance(finding, Finding)])
 
 
 def _inspected(rows: pa.Table) -> pa.Table:

@@ -23,7 +23,7 @@ from edgeloop.files import atomic_file
 from edgeloop.formats.findings import Finding
 from edgeloop.formats.images import ImageFacts, Look, inspect
 from edgeloop.progress import bar
-from edgeloop.spread import spread
+from edgeloop.spread import chunked, spread
 
 SCHEMA = pa.schema(
     [
@@ -191,11 +191,11 @@ def _known(cache: InspectionCache | None, path: Path) -> ImageFacts | None:
 
 
 def _inspected(paths: Sequence[Path]) -> Iterator[Inspected]:
-    for chunk in spread(_inspect_chunk, paths):
+    for chunk in spread(_inspect_chunk, chunked(paths)):
         yield from chunk
 
 
-def _inspect_chunk(paths: list[Path]) -> list[Inspected]:
+def _inspect_chunk(paths: Sequence[Path]) -> list[Inspected]:
     return [_inspect(path) for path in paths]
 
 

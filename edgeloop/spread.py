@@ -13,25 +13,30 @@ from typing import TypeVar
 
 P = TypeVar("P")
 R = TypeVar("R")
-CHUNK = 128
+CHUNK = 256  # items at most
+SHARES = 16  # chunks a core at least, so that all are busy to the end and a bar moves
 AHEAD = 3  # chunks a core that are done or being done before the first is taken
 AT_ONCE = 8  # files on their way: a remote store answers slowly, not seldom
 WORTH_PROCESSES = 4000  # items; starting interpreters takes about a second, in which threads do as many
 
 
-def spread(work: Callable[[list[P]], R], items: Sequence[P]) -> Iterator[R]:
-    """The answers to chunks of items, in the order of the items.
+def chunked(items: Sequence[P]) -> list[Sequence[P]]:
+    """The items in order, in the chunks that `spread` works on."""
+    size = max(1, min(CHUNK, -(-len(items) // (SHARES * _cores()))))
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def spread(work: Callable[[Sequence[P]], R], chunks: Sequence[Sequence[P]]) -> Iterator[R]:
+    """The answers to chunks of items, in order.
 
     Threads for a few items; for many, processes, in which work that holds Python's lock runs on every core.
 
     Args:
         work: answers a chunk; a module's function, or a partial of one, so that it can be sent to another process.
-        items: what to work on.
+        chunks: what to work on, from `chunked`.
     """
-    cores = os.cpu_count() or 1
-    with _pool(cores, len(items)) as pool:
-        chunks = (list(items[at : at + CHUNK]) for at in range(0, len(items), CHUNK))
-        yield from _in_order(pool, work, chunks, AHEAD * cores)
+    with _pool(_cores(), sum(map(len, chunks))) as pool:
+        yield from _in_order(pool, work, iter(chunks), AHEAD * _cores())
 
 
 def fetch(work: Callable[[P], R], items: Iterable[P]) -> Iterator[R]:
@@ -50,6 +55,10 @@ def _in_order(pool: Executor, work: Callable[[P], R], items: Iterator[P], ahead:
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 def _pool(cores: int, items: int) -> Executor:
