@@ -58,6 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         source = Path(work) / "source"
         size = generate(source, asked.images)
+        os.sync()
         turns = []
         for number in range(asked.turns):
             if not asked.fresh:

@@ -20,7 +20,7 @@ from rich.console import Console
 from edgeloop import __version__
 from edgeloop.edge import bench_cli
 from edgeloop.edge.cli import app as device
-from edgeloop.errors import EdgeloopError, is_full_disk, wrong_place
+from edgeloop.errors import EdgeloopError, causes, is_full_disk, wrong_place
 
 COMMANDS = "edgeloop.commands"
 # Typer raised click's exceptions and later its own copies of them; what a public one of them derives from is both.
@@ -95,11 +95,8 @@ def run(arguments: list[str]) -> int:
     return outcome if isinstance(outcome, int) else 0
 
 
-def _full_disk(error: BaseException | None) -> str:
-    named = None
-    while error is not None and named is None:
-        named = getattr(error, "filename", None)
-        error = error.__cause__ or error.__context__
+def _full_disk(error: BaseException) -> str:
+    named = next((name for one in causes(error) if (name := getattr(one, "filename", None)) is not None), None)
     where = f" while writing {named}" if named else ""
     reason = os.strerror(errno.ENOSPC).lower()
     return f"The disk is full{where} ({reason}). Nothing half-written was kept; free some space and run again."

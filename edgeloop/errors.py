@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 
 
 class EdgeloopError(Exception):
@@ -45,10 +46,13 @@ def wrong_place(error: BaseException) -> str | None:
 
 def is_full_disk(error: BaseException | None) -> bool:
     """Whether `error`, or anything that caused it, is the operating system saying that the target is full."""
+    return any(isinstance(one, OSError) and one.errno in FULL_DISK_ERRNOS for one in causes(error))
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it came from, each once: one that was raised again may be its own cause's cause."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # an error that is raised again may be its own cause's cause
-        if isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS:
-            return True
+    while error is not None and id(error) not in seen:
+        yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return False

@@ -104,7 +104,7 @@ class Intake:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        with self._writer, said_plainly(self.url):
+        with self._writer:
             if kind is None:
                 self.commit()
             self._wait()
@@ -120,7 +120,11 @@ class Intake:
         return digest is not None and digest[:16] in self.known
 
     def add(self, rows: pa.Table) -> None:
-        """Count frames whose bytes are in the store; catalogue those that are new, with their batch."""
+        """Count frames whose bytes are in the store; catalogue those that are new, with their batch.
+
+        Raises:
+            BadInput: the store refused an earlier batch.
+        """
         fresh = [self._is_new(name) for name in rows.column("frame_id").to_pylist()]
         new = rows.filter(pa.array(fresh, pa.bool_()))
         self.added += new.num_rows
@@ -136,7 +140,11 @@ class Intake:
         return len(self.known) > before
 
     def commit(self) -> None:
-        """Everything stored so far becomes known, while the next batch is inspected; waits for the batch before."""
+        """Everything stored so far becomes known, while the next batch is inspected; waits for the batch before.
+
+        Raises:
+            BadInput: the store refused it.
+        """
         self._wait()
         self._writing = self._writer.submit(self._commit, self.rows, self.looked)
         self.rows, self.looked = [], []
@@ -154,7 +162,8 @@ class Intake:
         """Until the batch before is catalogued; its error is raised once."""
         writing, self._writing = self._writing, None
         if writing is not None:
-            writing.result()
+            with said_plainly(self.url):
+                writing.result()
 
     def report(self, rejected: Sequence[Finding] = (), warnings: Sequence[str] = ()) -> RegisterReport:
         """What was done."""

@@ -106,6 +106,15 @@ class _Side:
         content: bytes = self.files.cat_file(f"{self.root}/{key}")
         return content
 
+    def write(self, key: str, content: bytes) -> None:
+        """Store a file, whole or not at all.
+
+        Raises:
+            BadInput: the store refuses.
+        """
+        with said_plainly(self.url):
+            put(self.files, f"{self.root}/{key}", content)
+
     def modified(self, key: str) -> datetime:
         """When a file was written, to the millisecond."""
         moment: datetime = self.files.modified(f"{self.root}/{key}")
@@ -208,7 +217,7 @@ def _take_rows(taking: _Taking, side: _Side) -> None:
         except (*NO_LOG, OSError) as problem:
             taking.left_out(side, key, f"damaged: {problem}")
             continue
-        put(taking.target.files, f"{taking.target.root}/{key}", content)
+        taking.target.write(key, content)
         taking.counts["rows"] += rows
         taking.counts[LOG] += 1
 
@@ -275,7 +284,7 @@ def _take_flags(taking: _Taking, side: _Side) -> None:
         except (ValueError, BadInput) as problem:
             taking.left_out(side, key, problem)
             continue
-        put(taking.target.files, f"{taking.target.root}/{key}", content)
+        taking.target.write(key, content)
         taking.counts[FLAGS] += 1
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 P = TypeVar("P")
 R = TypeVar("R")
 CHUNK = 256  # items at most
-SHARES = 16  # chunks a core at least, so that all are busy to the end and a bar moves
+SHARES = 16  # chunks a core at least, where there are so many items, so that all are busy to the end and a bar moves
 AHEAD = 3  # chunks a core that are done or being done before the first is taken
 AT_ONCE = 8  # files on their way: a remote store answers slowly, not seldom
 WORTH_PROCESSES = 4000  # items; starting interpreters takes about a second, in which threads do as many
@@ -22,7 +22,7 @@ WORTH_PROCESSES = 4000  # items; starting interpreters takes about a second, in 
 
 def chunked(items: Sequence[P]) -> list[Sequence[P]]:
     """The items in order, in the chunks that `spread` works on."""
-    size = max(1, min(CHUNK, -(-len(items) // (SHARES * _cores()))))
+    size = max(1, min(CHUNK, len(items) // (SHARES * _cores())))
     return [items[at : at + size] for at in range(0, len(items), size)]
 
 

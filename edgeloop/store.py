@@ -73,12 +73,16 @@ class FrameStore:
 
         On this machine a file appears whole, but may be lost in a power cut before `sync`. One that is there with
         these bytes is left alone.
+
+        Raises:
+            BadInput: the store refuses.
         """
         key = f"{self._root}/{frame_key(frame_id, suffix)}"
-        if not self._is_local:
-            put(self._files, key, content)
-        elif not _holds(key, content):
-            _write_unsynced(self._root, key, content)
+        with said_plainly(self.url):
+            if not self._is_local:
+                put(self._files, key, content)
+            elif not _holds(key, content):
+                _write_unsynced(self._root, key, content)
 
     @contextmanager
     def together(self) -> Iterator[Put]:

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from edgeloop.errors import is_full_disk
+from edgeloop.errors import causes, is_full_disk
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
@@ -17,6 +17,7 @@ def test_an_error_raised_again_while_it_is_answered_is_looked_at_once(number: in
         answer_and_raise_again(first)
     assert caught.value.__context__ is not None
     assert caught.value.__context__.__cause__ is first
+    assert list(causes(first)) == [first, caught.value.__context__]
     assert is_full_disk(first) == (number == errno.ENOSPC)
     assert not is_full_disk(ValueError())
 

@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
+import pyarrow as pa
 import pytest
 
 from edgeloop import frame_intake
 from edgeloop.errors import BadInput
 from edgeloop.formats import images
 from edgeloop.formats.images import MAXIMUM_BYTES
-from edgeloop.frame_intake import RegisterReport, register
+from edgeloop.frame_intake import RegisterReport, one_row, register, row_of
 from edgeloop.frames import frame_id
 from edgeloop.inspection import InspectionCache
 from edgeloop.store import FrameStore
@@ -34,6 +36,13 @@ def photos(folder: Path, count: int, side: int = 64) -> list[Path]:
         path.write_bytes(encoded(".jpg", smooth(number, side, side)))
         found.append(path)
     return found
+
+
+def chunks_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many cores there are, and however few files."""
+    monkeypatch.setattr("edgeloop.spread.CHUNK", size)
+    monkeypatch.setattr("edgeloop.spread.SHARES", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
 def rows(store: Path) -> list[dict[str, object]]:
@@ -93,8 +102,12 @@ def test_resembling_frames_of_another_day_are_counted(tmp_path: Path) -> None:
     assert (report.added, report.near_duplicates) == (1, 1)
 
 
-def test_what_is_no_image_is_named_and_the_rest_goes_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [1, 4])
+def test_what_is_no_image_is_named_and_the_rest_goes_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
     """Truncated, empty, another thing, and two gigabytes of nothing: each with its reason, none read whole."""
+    chunks_of(size, monkeypatch)
     first, *_ = photos(tmp_path / "in", 4)
     (tmp_path / "in/cut.jpg").write_bytes(first.read_bytes()[:-200])
     (tmp_path / "in/empty.jpg").touch()
@@ -168,6 +181,7 @@ def test_killed_at_any_point_it_goes_on(tmp_path: Path, root: Path) -> None:
 def test_many_frames_go_through_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other processes store them just so."""
     monkeypatch.setattr("edgeloop.spread.WORTH_PROCESSES", 10)
+    chunks_of(4, monkeypatch)
     paths = photos(tmp_path / "in", 30)
     report = register(tmp_path / "in", str(tmp_path / "store"))
     assert isinstance(report, RegisterReport)
@@ -179,7 +193,7 @@ def test_batches_come_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     photos(tmp_path / "in", 25)
     register(tmp_path / "in", str(tmp_path / "one"))
     monkeypatch.setattr(frame_intake, "BATCH", 4)
-    monkeypatch.setattr("edgeloop.spread.CHUNK", 4)
+    chunks_of(4, monkeypatch)
     register(tmp_path / "in", str(tmp_path / "many"))
     assert rows(tmp_path / "one") == rows(tmp_path / "many")
     assert len(list((tmp_path / "many/catalogue").rglob("*.parquet"))) > 1
@@ -198,20 +212,45 @@ def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path: Path, url: str, r
         register(tmp_path / "in", url)
 
 
-def test_a_store_that_refuses_a_batch_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It fails beside the next batch, and is said once: an error that was its own cause's cause never ended."""
+@pytest.mark.parametrize("batch", [4, 4096])
+def test_a_store_that_refuses_a_batch_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """It fails beside the next batch, or at the end, and is said once.
+
+    An error that became its own cause's cause was looked through for ever.
+    """
     photos(tmp_path / "in", 25)
-    monkeypatch.setattr(frame_intake, "BATCH", 4)
-    monkeypatch.setattr("edgeloop.spread.CHUNK", 4)
-
-    def refuses(_: FrameStore) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(FrameStore, "sync", refuses)
+    monkeypatch.setattr(frame_intake, "BATCH", batch)
+    monkeypatch.setattr(FrameStore, "sync", refuse)
     with pytest.raises(BadInput, match=r"store refused \(.*Input/output error\); check its address"):
         register(tmp_path / "in", str(tmp_path / "store"))
     monkeypatch.undo()
     assert register(tmp_path / "in", str(tmp_path / "store")).added == 25
+
+
+@pytest.mark.parametrize("batch", [1, 4096])
+def test_whoever_adds_frames_hears_it_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """A video and a log are taken in without `register`."""
+    facts = images.inspect(photos(tmp_path / "in", 1)[0])
+    assert isinstance(facts, images.ImageFacts)
+    monkeypatch.setattr(frame_intake, "BATCH", batch)
+    monkeypatch.setattr(FrameStore, "sync", refuse)
+    where = {"camera": "cam1", "time": datetime(2026, 3, 1, tzinfo=timezone.utc), "source": "video"}
+    row = one_row(row_of(facts, 1000, ".jpg") | where)
+    with pytest.raises(BadInput, match=r"store refused \(.*Input/output error\); check its address"):
+        add_all(str(tmp_path / "store"), [row] * 3)
+
+
+def add_all(store: str, rows: list[pa.Table]) -> None:
+    with frame_intake.Intake(store) as intake:
+        for row in rows:
+            intake.add(row)
+
+
+def refuse(_: object) -> None:
+    """As a broken disk does."""
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def test_a_file_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -129,6 +129,15 @@ def test_from_another_store(device: Device, tmp_path: Path) -> None:
     assert kept == {key: content for key, content in everything(tmp_path / "store").items() if "catalogue" not in key}
 
 
+@pytest.mark.parametrize("top", ["log", "flags", "frames"])
+def test_a_store_that_refuses_is_named(device: Device, tmp_path: Path, top: str) -> None:
+    """Not the device, which gave what it has."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / top).write_text("a file where the folder should be")
+    with pytest.raises(BadInput, match=f"^{tmp_path / 'store'} refused"):
+        take(device, tmp_path)
+
+
 def damage(content: bytes) -> bytes:
     return content[: len(content) // 2]
 

@@ -29,7 +29,8 @@ def test_chunks_hold_every_item_once_in_order(count: int) -> None:
 def test_every_core_has_some_of_few_items(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
     """A chunk of hundreds would leave all others idle."""
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    assert len(chunked(range(100))) >= min(cores, 50)
+    for count in (5, 33, 100, 1000, 5000):
+        assert len(chunked(range(count))) >= min(count, spread.SHARES * cores)
     assert len(chunked(range(1_000_000))[0]) == CHUNK
 
 

@@ -55,6 +55,8 @@ def test_a_frame_whose_write_failed_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where the folder should be")
     with pytest.raises(BadInput, match="refused"):
         store.put("ab" * 8, ".jpg", b"content")
+    with pytest.raises(BadInput, match="refused"):
+        store.put_unsynced("ab" * 8, ".jpg", b"content")
     (tmp_path / "store").unlink()
     assert store.put("ab" * 8, ".jpg", b"content")
     assert store.get("ab" * 8) == b"content"
