@@ -8,7 +8,7 @@ writes again where it differs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -27,7 +27,7 @@ from edgeloop.inspection import SCHEMA, InspectionCache, Stamp, stamp_of
 from edgeloop.near_duplicates import clusters, pairs_between
 from edgeloop.progress import bar
 from edgeloop.record import Record
-from edgeloop.spread import chunked, spread
+from edgeloop.spread import bounded, chunked, spread
 from edgeloop.store import FrameStore, Put
 
 GROUP_BYTES = 32 << 20  # of the files that are read before the first of them is looked at
@@ -194,7 +194,7 @@ def register(folder: Path, url: str, cache: InspectionCache | None = None) -> Re
     unknown = [path for path in paths if not intake.knows(path)]
     intake.present = len(paths) - len(unknown)
     work, chunks = partial(_take, url, f"images:{folder.resolve().name}"), chunked(unknown)
-    with intake, said_plainly(url):
+    with intake:
         for taken in bar(spread(work, chunks), "registering frames", len(chunks)):
             rejected += taken.rejected
             rows = pa.table(taken.columns, TAKEN_SCHEMA)
@@ -212,7 +212,8 @@ def _opened(url: str) -> FrameStore:
 def _take(url: str, source: str, paths: Sequence[str]) -> Taken:
     """Inspect and store one chunk."""
     with _opened(url).together() as put:
-        found = [row for group in _groups(paths) for row in _take_group(put, source, group)]
+        groups = bounded(map(_read, paths), _bytes_of, GROUP_BYTES)
+        found = [row for group in groups for row in _take_group(put, source, group)]
     taken = [row for row in found if isinstance(row, dict)]
     columns = {name: [row[name] for row in taken] for name in TAKEN_SCHEMA.names}
     return Taken(columns, [finding for finding in found if isinstance(finding, Finding)])
@@ -235,18 +236,8 @@ class _Content(NamedTuple):
     content: bytes
 
 
-def _groups(names: Sequence[str]) -> Iterator[list[_Content | Finding]]:
-    """The files, up to so many bytes of them at a time."""
-    group: list[_Content | Finding] = []
-    size = 0
-    for name in names:
-        one = _read(name)
-        group.append(one)
-        size += 0 if isinstance(one, Finding) else len(one.content)
-        if size >= GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    yield group
+def _bytes_of(one: _Content | Finding) -> int:
+    return 0 if isinstance(one, Finding) else len(one.content)
 
 
 def _read(name: str) -> _Content | Finding:

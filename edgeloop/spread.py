@@ -26,6 +26,20 @@ def chunked(items: Sequence[P]) -> list[Sequence[P]]:
     return [items[at : at + size] for at in range(0, len(items), size)]
 
 
+def bounded(items: Iterable[P], size: Callable[[P], int], limit: int) -> Iterator[list[P]]:
+    """The items in order, in groups that end where their sizes reach `limit`; none is asked for before its group."""
+    group: list[P] = []
+    total = 0
+    for item in items:
+        group.append(item)
+        total += size(item)
+        if total >= limit:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
+
+
 def spread(work: Callable[[Sequence[P]], R], chunks: Sequence[Sequence[P]]) -> Iterator[R]:
     """The answers to chunks of items, in order.
 

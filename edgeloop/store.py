@@ -69,7 +69,7 @@ class FrameStore:
         return True
 
     def put_unsynced(self, frame_id: str, suffix: str, content: bytes) -> None:
-        """Store the bytes of a frame without asking what is there, for many at once; `sync` makes them last.
+        """Store the bytes of a frame without asking what is there; `sync` makes them last.
 
         On this machine a file appears whole, but may be lost in a power cut before `sync`. One that is there with
         these bytes is left alone.
@@ -77,33 +77,40 @@ class FrameStore:
         Raises:
             BadInput: the store refuses.
         """
-        key = f"{self._root}/{frame_key(frame_id, suffix)}"
-        with said_plainly(self.url):
-            if not self._is_local:
-                put(self._files, key, content)
-            elif not _holds(key, content):
-                _write_unsynced(self._root, key, content)
+        with self.together() as put_one:
+            put_one(frame_id, suffix, content)
 
     @contextmanager
     def together(self) -> Iterator[Put]:
         """Give a `put_unsynced` for many frames; all are stored when the context is left.
 
         An object store gets them many at a time: one after the other, each waits for the answer to the one before.
+
+        Raises:
+            BadInput: the store refuses.
         """
-        if not is_object_store(self._files):
-            yield self.put_unsynced
-            return
-        waiting: dict[str, bytes] = {}
+        with said_plainly(self.url):
+            if not is_object_store(self._files):
+                yield self._put_alone
+                return
+            waiting: dict[str, bytes] = {}
 
-        def gather(frame_id: str, suffix: str, content: bytes) -> None:
-            waiting[f"{self._root}/{frame_key(frame_id, suffix)}"] = content
-            if sum(map(len, waiting.values())) >= TOGETHER:
+            def gather(frame_id: str, suffix: str, content: bytes) -> None:
+                waiting[f"{self._root}/{frame_key(frame_id, suffix)}"] = content
+                if sum(map(len, waiting.values())) >= TOGETHER:
+                    self._files.pipe(waiting)
+                    waiting.clear()
+
+            yield gather
+            if waiting:
                 self._files.pipe(waiting)
-                waiting.clear()
 
-        yield gather
-        if waiting:
-            self._files.pipe(waiting)
+    def _put_alone(self, frame_id: str, suffix: str, content: bytes) -> None:
+        key = f"{self._root}/{frame_key(frame_id, suffix)}"
+        if not self._is_local:
+            put(self._files, key, content)
+        elif not _holds(key, content):
+            _write_unsynced(self._root, key, content)
 
     def sync(self) -> None:
         """Bring everything that was put to the disk; object stores have done so."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,6 +20,7 @@ from edgeloop.formats.findings import Finding, error
 from edgeloop.formats.headers import QUARTER_TURNS, parse_header
 from edgeloop.near_duplicates import perceptual_hashes
 from edgeloop.progress import bar
+from edgeloop.spread import bounded
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MAXIMUM_BYTES = 200 * 1000 * 1000
@@ -120,7 +121,8 @@ def inspect_content(path: Path | str, content: bytes) -> ImageFacts | Finding:
 
 def inspect_contents(files: Sequence[tuple[Path | str, bytes]]) -> list[ImageFacts | Finding]:
     """The same for several, each with the path that names it."""
-    return [found for group in _decoded_together(files) for found in _measured(group)]
+    decoded = ((content, _decoded(path, content)) for path, content in files)
+    return [found for group in bounded(decoded, _bytes_of, TOGETHER_BYTES) for found in _measured(group)]
 
 
 class _Picture(NamedTuple):
@@ -131,18 +133,10 @@ class _Picture(NamedTuple):
     height: int
 
 
-def _decoded_together(files: Sequence[tuple[Path | str, bytes]]) -> Iterator[list[tuple[bytes, _Picture | Finding]]]:
-    """Contents and pictures, as many as memory is worth: all but JPEGs are decoded at their full size."""
-    group: list[tuple[bytes, _Picture | Finding]] = []
-    size = 0
-    for path, content in files:
-        picture = _decoded(path, content)
-        group.append((content, picture))
-        size += 0 if isinstance(picture, Finding) else picture.grey.nbytes
-        if size >= TOGETHER_BYTES:
-            yield group
-            group, size = [], 0
-    yield group
+def _bytes_of(decoded: tuple[bytes, _Picture | Finding]) -> int:
+    """Of the picture: all but JPEGs are decoded at their full size."""
+    picture = decoded[1]
+    return 0 if isinstance(picture, Finding) else picture.grey.nbytes
 
 
 def _measured(group: Sequence[tuple[bytes, _Picture | Finding]]) -> list[ImageFacts | Finding]:

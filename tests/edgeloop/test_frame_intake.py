@@ -212,6 +212,19 @@ def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path: Path, url: str, r
         register(tmp_path / "in", url)
 
 
+@pytest.mark.parametrize("worth", [1, 10_000])
+def test_a_store_that_refuses_frames_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worth: int
+) -> None:
+    """Whether a thread or another process hears it."""
+    photos(tmp_path / "in", 5)
+    monkeypatch.setattr("edgeloop.spread.WORTH_PROCESSES", worth)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/frames").write_text("a file where the folder should be")
+    with pytest.raises(BadInput, match=f"^{tmp_path / 'store'} refused"):
+        register(tmp_path / "in", str(tmp_path / "store"))
+
+
 @pytest.mark.parametrize("batch", [4, 4096])
 def test_a_store_that_refuses_a_batch_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int

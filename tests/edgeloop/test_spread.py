@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeloop import spread
-from edgeloop.spread import CHUNK, chunked
+from edgeloop.spread import CHUNK, bounded, chunked
 
 
 def doubled(items: Sequence[int]) -> list[int]:
@@ -45,3 +45,19 @@ def test_answers_come_in_order(monkeypatch: pytest.MonkeyPatch, worth: int) -> N
 def test_nothing_to_do() -> None:
     """No chunk, no answer."""
     assert list(spread.spread(doubled, chunked([]))) == []
+
+
+@given(st.lists(st.integers(0, 9)), st.integers(1, 30))
+def test_groups_end_where_they_reach_the_limit(sizes: list[int], limit: int) -> None:
+    """Every item once, in order; none but the last group is smaller, and none goes on after it is full."""
+    groups = list(bounded(sizes, int, limit))
+    assert [size for group in groups for size in group] == sizes
+    assert all(group and sum(group[:-1]) < limit for group in groups)
+    assert all(sum(group) >= limit for group in groups[:-1])
+
+
+def test_nothing_is_asked_for_before_its_group() -> None:
+    """What is asked for takes memory."""
+    items = iter(range(10))
+    assert next(bounded(items, lambda _: 1, 3)) == [0, 1, 2]
+    assert next(items) == 3
